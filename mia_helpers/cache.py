@@ -1,0 +1,90 @@
+"""Where files that the code generates go: one folder, `.cache/` beside the notebooks, or `MIA_CACHE_DIR`."""
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from filelock import FileLock
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+
+def cache_dir() -> Path:
+    """The folder for generated files: `MIA_CACHE_DIR` if set, else `.cache/` at the root of the course."""
+    root = Path(__file__).resolve().parents[1]
+    # Installed without the course around it, the package must not write beside itself in site-packages.
+    default = root / ".cache" if (root / "notebooks").is_dir() else Path.cwd() / ".cache"
+    return Path(os.environ.get("MIA_CACHE_DIR") or default).expanduser()
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path`, moved onto it only when the block ends without an error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> tuple[dict, dict] | None:
+    """Tensors and metadata of an entry, or None if it cannot be trusted."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            metadata = json.loads(file.metadata()["mia"])
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError):
+        return None
+    return (tensors, metadata["content"]) if metadata["sha256"] == _digest(tensors) else None
+
+
+def _digest(tensors: dict) -> str:
+    return hashlib.sha256(save({name: tensors[name].contiguous() for name in sorted(tensors)})).hexdigest()
+
+
+def load_or_make(kind: str, key: dict, make: Callable[[], tuple[dict, dict]]) -> tuple[dict, dict]:
+    """Return what `make()` returns, from disk if the same `key` was made before.
+
+    Args:
+        kind: folder and prefix of the entry, for people who look into the cache.
+        key: everything that determines the result, as JSON-able values.
+        make: called without arguments; returns (tensors by name, JSON-able content).
+
+    The entry is one safetensors file (never a pickle), written to a temporary file and moved into place, under a lock, so
+    that of two processes that ask at once one works and the other waits. A damaged entry is reported once with a
+    `UserWarning` and made again. If the folder cannot be written, the result is returned without being kept, with a warning.
+    """
+    name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:20]
+    path = cache_dir() / kind / f"{name}.safetensors"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path.with_suffix(".lock"))
+        lock.acquire()
+    except OSError as error:
+        if path.exists() and (entry := _read(path)) is not None:
+            return entry
+        warnings.warn(f"cannot keep results in {cache_dir()} ({error}); set MIA_CACHE_DIR to a folder you can write to",
+                      stacklevel=2)
+        return make()
+    try:
+        if path.exists():
+            entry = _read(path)
+            if entry is not None:
+                return entry
+            warnings.warn(f"the cache entry {path.name} is damaged; training again", stacklevel=2)
+        tensors, content = make()
+        metadata = {"mia": json.dumps({"content": content, "sha256": _digest(tensors)})}
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(save({k: v.contiguous() for k, v in tensors.items()}, metadata))
+        return tensors, content
+    finally:
+        lock.release()

@@ -1,0 +1,99 @@
+"""Figures: data in, a matplotlib figure out. One palette for the whole course, safe for colour-blind readers."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from mia_helpers.metrics import Estimate, roc_curve
+
+MEMBER, NON_MEMBER, NEUTRAL = "#0072B2", "#D55E00", "#666666"  # blue, vermilion, grey (Okabe & Ito)
+SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+
+
+def confidence_histograms(members: ArrayLike, non_members: ArrayLike, *, ax: Axes | None = None, bins: int = 25,
+                          label: str = "confidence", limits: tuple[float, float] = (0.0, 1.0), log: bool = True,
+                          names: tuple[str, str] = ("members", "non-members")) -> Axes:
+    """Two histograms as outlines, values `[N]` each; the heights are shares of each group in per cent (log scale)."""
+    ax = ax or plt.subplots(figsize=(6, 3.2), layout="constrained")[1]
+    for values, colour, name in ((members, MEMBER, names[0]), (non_members, NON_MEMBER, names[1])):
+        values = np.clip(np.asarray(values), *limits)
+        ax.hist(values, bins=np.linspace(*limits, bins + 1), weights=np.full(len(values), 100 / len(values)),
+                histtype="stepfilled", alpha=0.25, color=colour)
+        ax.hist(values, bins=np.linspace(*limits, bins + 1), weights=np.full(len(values), 100 / len(values)),
+                histtype="step", linewidth=1.8, color=colour, label=name)
+    ax.set(xlabel=label, ylabel="share of the group (%)", xlim=limits)
+    if log:
+        ax.set_yscale("log")
+        ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    ax.legend(frameon=False, loc="upper left")
+    return ax
+
+
+def roc(scores: Mapping[str, tuple[ArrayLike, ArrayLike]], *, smallest_fpr: float | None = None) -> Figure:
+    """ROC curves, linear and log-log side by side, with the chance line.
+
+    Args:
+        scores: name -> (scores `[N]`, is_member bool `[N]`).
+        smallest_fpr: left end of the log-log axes; default: the smallest that the data support (10 false positives).
+    """
+    figure, (linear, loglog) = plt.subplots(1, 2, figsize=(9, 4.2), layout="constrained")
+    for (name, (values, is_member)), colour in zip(scores.items(), SERIES):
+        fpr, tpr, _ = roc_curve(values, is_member)
+        # Steps, not slopes: between two real thresholds there is nothing to be had.
+        for ax in (linear, loglog):
+            ax.step(fpr, tpr, where="post", color=colour, linewidth=1.6, label=name)
+    smallest_fpr = smallest_fpr or 10 / min((~np.asarray(is_member)).sum() for _, is_member in scores.values())
+    for ax in (linear, loglog):
+        ax.plot([0, 1], [0, 1], color=NEUTRAL, linestyle=":", linewidth=1.2, label="chance")
+        ax.set(xlabel="false-positive rate", ylabel="true-positive rate")
+    linear.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    loglog.set(xscale="log", yscale="log", xlim=(smallest_fpr, 1), ylim=(smallest_fpr, 1), aspect="equal")
+    linear.legend(frameon=False, loc="lower right", fontsize="small")
+    return figure
+
+
+def learning_curves(history: Mapping[str, Sequence[float]], *,
+                    names: tuple[str, str] = ("members", "non-members")) -> Figure:
+    """Loss (nats) and accuracy against epochs, both sides; `history` as in `TrainingResult`."""
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
+    for ax, quantity, label in zip(axes, ("loss", "accuracy"), ("cross-entropy (nats)", "accuracy")):
+        epochs = np.arange(1, len(history[quantity]) + 1)
+        ax.plot(epochs, history[quantity], color=MEMBER, label=names[0])
+        ax.plot(epochs, history[f"validation_{quantity}"], color=NON_MEMBER, label=names[1])
+        ax.set(xlabel="epoch", ylabel=label, xlim=(1, None))
+    axes[0].set_ylim(bottom=0)
+    axes[0].legend(frameon=False)
+    return figure
+
+
+def image_grid(images: ArrayLike, titles: Sequence[str] = (), *, columns: int = 10, scale: float = 0.85) -> Figure:
+    """Images `[N, 1, 28, 28]` (or `[N, 28, 28]`), ink on paper, with an optional title each."""
+    images = np.asarray(images).reshape(-1, 28, 28)
+    rows = -(-len(images) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(columns * scale, rows * scale * (1.3 if len(titles) else 1)),
+                                squeeze=False, layout="constrained")
+    for ax in axes.flat:
+        ax.set_axis_off()
+    for i, (ax, image) in enumerate(zip(axes.flat, images)):
+        ax.imshow(image, cmap="gray_r", vmin=0, vmax=1)
+        if len(titles):
+            ax.set_title(titles[i], fontsize=8)
+    return figure
+
+
+def estimates(rows: Mapping[str, Estimate], *, label: str, chance: float | None = None, ax: Axes | None = None) -> Axes:
+    """One point with its interval for each named estimate, from top to bottom, with an optional chance line."""
+    ax = ax or plt.subplots(figsize=(6.5, 0.45 * len(rows) + 0.9), layout="constrained")[1]
+    for y, estimate in enumerate(rows.values()):
+        ax.plot([estimate.low, estimate.high], [y, y], color=MEMBER, linewidth=2)
+        ax.plot(estimate.value, y, "o", color=MEMBER)
+    if chance is not None:
+        ax.axvline(chance, color=NEUTRAL, linestyle=":", linewidth=1.2)
+        ax.annotate("chance", (chance, 1), xycoords=("data", "axes fraction"), xytext=(3, 2), textcoords="offset points",
+                    color=NEUTRAL, fontsize="small")
+    ax.set(yticks=range(len(rows)), yticklabels=list(rows), xlabel=label, ylim=(len(rows) - 0.5, -0.5))
+    return ax

@@ -1,0 +1,61 @@
+"""Execute notebooks in place and clean them: `python tests/refresh_notebooks.py [NN …]` (default: all).
+
+What is kept is what a reader should see; progress bars, widget views, stderr, timings and execution dates go.
+"""
+
+import sys
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+
+NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+def clean(notebook: nbformat.NotebookNode) -> None:
+    """Drop everything that changes from run to run or that only works in a live session."""
+    notebook.metadata = nbformat.from_dict({
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    })
+    number = 0
+    for cell in notebook.cells:
+        cell.metadata = nbformat.from_dict({k: v for k, v in cell.metadata.items() if k in ("tags", "jupyter")})
+        if cell.cell_type != "code":
+            continue
+        number += 1
+        cell.execution_count = number
+        cell.outputs = [o for o in cell.outputs
+                        if not (o.output_type == "stream" and o.name == "stderr") and WIDGET not in o.get("data", {})]
+        for output in cell.outputs:
+            output.pop("metadata", None)
+            if "data" in output:
+                output.metadata = nbformat.from_dict({})
+            if "execution_count" in output:
+                output.execution_count = number
+    for i, cell in enumerate(notebook.cells):
+        cell.id = f"cell-{i + 1:03d}"
+
+
+def refresh(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    NotebookClient(notebook, timeout=1800, kernel_name="python3", resources={"metadata": {"path": path.parent}}).execute()
+    clean(notebook)
+    nbformat.validate(notebook)
+    nbformat.write(notebook, path)
+
+
+def main(numbers: list[str]) -> None:
+    paths = sorted(NOTEBOOKS.glob("*.ipynb"))
+    unknown = [n for n in numbers if not any(p.name.startswith(n) for p in paths)]
+    if unknown:
+        raise SystemExit(f"no notebook begins with {', '.join(unknown)}; there are {', '.join(p.name for p in paths)}")
+    for path in paths:
+        if not numbers or any(path.name.startswith(n) for n in numbers):
+            print(f"refreshing {path.name}", flush=True)
+            refresh(path)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
