@@ -14,7 +14,7 @@ from scipy.special import softmax
 from mia_helpers import signals
 from mia_helpers.metrics import best_threshold
 from mia_helpers.models import AttackNet
-from mia_helpers.training import fit, predict_logits
+from mia_helpers.training import load_or_fit, predict_logits
 
 
 class ThresholdAttack:
@@ -53,7 +53,14 @@ class ThresholdAttack:
         return self
 
     def score(self, logits: ArrayLike, labels: ArrayLike) -> np.ndarray:
-        """Signal minus threshold, `[N]`."""
+        """Signal minus threshold, `[N]`.
+
+        Raises:
+            ValueError: another number of classes than the shadow had.
+        """
+        if np.shape(logits)[-1] != len(self.thresholds):
+            raise ValueError(f"logits have {np.shape(logits)[-1]} classes, but the attack was fitted on "
+                             f"{len(self.thresholds)}; fit it on a shadow with the target's classes")
         return self.signal(logits, labels) - self.thresholds[np.asarray(labels)]
 
 
@@ -76,14 +83,14 @@ class ShadowClassifierAttack:
         self.epochs, self.lr, self.batch_size = epochs, lr, batch_size
 
     def fit(self, shadow_logits: ArrayLike, labels: ArrayLike, is_member: ArrayLike) -> "ShadowClassifierAttack":
-        """Train on logits `[N, C]` and is_member bool `[N]`, in shuffled batches; `labels` are not used."""
+        """Train on logits `[N, C]` and is_member bool `[N]`, in shuffled batches, or load from the cache; no labels used."""
         inputs = self._inputs(shadow_logits)
         is_member = np.asarray(is_member)
         if is_member.dtype != bool or is_member.shape != (len(inputs),):
             raise ValueError(f"is_member must be boolean [{len(inputs)}], got {is_member.dtype} {list(is_member.shape)}")
-        self.result = fit(AttackNet(inputs.shape[1]), inputs, torch.as_tensor(is_member, dtype=torch.float32),
-                          F.binary_cross_entropy_with_logits, epochs=self.epochs, lr=self.lr, seed=self.seed,
-                          batch_size=self.batch_size, device="cpu", progress=self.progress)
+        settings = {"epochs": self.epochs, "lr": self.lr, "seed": self.seed, "batch_size": self.batch_size}
+        self.result = load_or_fit(AttackNet(inputs.shape[1]), inputs, torch.as_tensor(is_member, dtype=torch.float32),
+                                  F.binary_cross_entropy_with_logits, progress=self.progress, **settings)
         return self
 
     def score(self, logits: ArrayLike, labels: ArrayLike) -> np.ndarray:

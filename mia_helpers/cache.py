@@ -13,6 +13,8 @@ from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+ENTRY_FORMAT = 2  # part of every key, so that entries written in another form are not found, rather than found damaged
+
 
 def cache_dir() -> Path:
     """The folder for generated files: `MIA_CACHE_DIR` if set, else `.cache/` at the root of the course."""
@@ -42,13 +44,21 @@ def _read(path: Path) -> tuple[dict, dict] | None:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
             metadata = json.loads(file.metadata()["mia"])
+        content = metadata["content"]
+        return (tensors, content) if metadata["sha256"] == _digest(tensors, content) else None
     except (SafetensorError, OSError, KeyError, TypeError, ValueError):
         return None
-    return (tensors, metadata["content"]) if metadata["sha256"] == _digest(tensors) else None
 
 
-def _digest(tensors: dict) -> str:
-    return hashlib.sha256(save({name: tensors[name].contiguous() for name in sorted(tensors)})).hexdigest()
+def _digest(tensors: dict, content: object) -> str:
+    digest = hashlib.sha256(save({name: tensors[name].contiguous() for name in sorted(tensors)}))
+    digest.update(json.dumps(content).encode())
+    return digest.hexdigest()
+
+
+def _warn_not_kept(error: OSError) -> None:
+    warnings.warn(f"cannot keep results in {cache_dir()} ({error}); set MIA_CACHE_DIR to a folder you can write to",
+                  stacklevel=3)
 
 
 def load_or_make(kind: str, key: dict, make: Callable[[], tuple[dict, dict]]) -> tuple[dict, dict]:
@@ -63,7 +73,7 @@ def load_or_make(kind: str, key: dict, make: Callable[[], tuple[dict, dict]]) ->
     that of two processes that ask at once one works and the other waits. A damaged entry is reported once with a
     `UserWarning` and made again. If the folder cannot be written, the result is returned without being kept, with a warning.
     """
-    name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:20]
+    name = hashlib.sha256(json.dumps([ENTRY_FORMAT, key], sort_keys=True).encode()).hexdigest()[:20]
     path = cache_dir() / kind / f"{name}.safetensors"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -72,8 +82,7 @@ def load_or_make(kind: str, key: dict, make: Callable[[], tuple[dict, dict]]) ->
     except OSError as error:
         if path.exists() and (entry := _read(path)) is not None:
             return entry
-        warnings.warn(f"cannot keep results in {cache_dir()} ({error}); set MIA_CACHE_DIR to a folder you can write to",
-                      stacklevel=2)
+        _warn_not_kept(error)
         return make()
     try:
         if path.exists():
@@ -82,9 +91,12 @@ def load_or_make(kind: str, key: dict, make: Callable[[], tuple[dict, dict]]) ->
                 return entry
             warnings.warn(f"the cache entry {path.name} is damaged; training again", stacklevel=2)
         tensors, content = make()
-        metadata = {"mia": json.dumps({"content": content, "sha256": _digest(tensors)})}
-        with atomic_path(path) as temporary:
-            temporary.write_bytes(save({k: v.contiguous() for k, v in tensors.items()}, metadata))
+        metadata = {"mia": json.dumps({"content": content, "sha256": _digest(tensors, content)})}
+        try:
+            with atomic_path(path) as temporary:
+                temporary.write_bytes(save({k: v.contiguous() for k, v in tensors.items()}, metadata))
+        except OSError as error:  # a full disk must not cost the result
+            _warn_not_kept(error)
         return tensors, content
     finally:
         lock.release()

@@ -30,7 +30,7 @@ SHA256 = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # tensors have no single truth value to compare by; see fingerprint
 class ImageSet:
     """Images with labels.
 

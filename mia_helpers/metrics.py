@@ -110,20 +110,28 @@ def auc(scores: ArrayLike, is_member: ArrayLike, confidence: float = 0.95) -> Es
     """Area under the ROC curve: the chance that a random member scores above a random non-member (ties count half).
 
     The interval is DeLong's (1988), computed from ranks (Sun & Xu 2014) and cut to [0, 1]. If the scores separate the two
-    groups completely, DeLong's variance is 0 and says too much; the open end is then α/2 to the power 1/min(n).
+    groups completely, DeLong's variance is 0 and says too much; the open end is then α/2 to the power 1/min(n). With a
+    single member or non-member the interval is [0, 1].
+
+    Raises:
+        ValueError: `confidence` outside (0, 1), or scores and memberships that do not fit together.
     """
     scores, is_member = checked_scores(scores, is_member)
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must lie between 0 and 1, for instance 0.95; got {confidence}")
     members, non_members = scores[is_member], scores[~is_member]
     m, n = len(members), len(non_members)
     ranks = rankdata(np.concatenate([members, non_members]))
     member_parts = (ranks[:m] - rankdata(members)) / n  # for each member: share of non-members below it
     non_member_parts = 1 - (ranks[m:] - rankdata(non_members)) / m
     value = float(member_parts.mean())
+    if min(m, n) == 1:
+        return Estimate(value, 0.0, 1.0)
     alpha = 1 - confidence
     if value in (0.0, 1.0):
         open_end = (alpha / 2) ** (1 / min(m, n))
         return Estimate(value, *((open_end, 1.0) if value == 1.0 else (0.0, 1 - open_end)))
-    variance = sum(np.var(parts, ddof=1) / len(parts) for parts in (member_parts, non_member_parts) if len(parts) > 1)
+    variance = sum(np.var(parts, ddof=1) / len(parts) for parts in (member_parts, non_member_parts))
     half = norm.ppf(1 - alpha / 2) * np.sqrt(variance)
     return Estimate(value, float(max(0, value - half)), float(min(1, value + half)))
 

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 
 class ClassifierModel(nn.Module):
-    """The classic CNN of the tutorial attack: images `[N, 1, 28, 28]` to logits `[N, 10]`. 1.66 million parameters.
+    """The classic CNN of the tutorial attack: images `[N, 1, 28, 28]` to logits `[N, 10]`. 1.65 million parameters.
 
     Four 3 × 3 convolutions without padding (1 → 16 → 32 → 16 → 16 channels), then 6400 → 256 → 10.
     """
@@ -28,7 +28,7 @@ class SmallClassifier(nn.Module):
     """A LeNet-size CNN with pooling: images `[N, 1, 28, 28]` to logits `[N, 10]`, for experiments with many models.
 
     Args:
-        width: multiplies the number of channels and hidden units (1: 44,000 parameters).
+        width: multiplies the number of channels and hidden units (1: 37,610 parameters).
         dropout: probability of dropping a hidden unit while training.
     """
 

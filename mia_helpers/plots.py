@@ -34,26 +34,33 @@ def confidence_histograms(members: ArrayLike, non_members: ArrayLike, *, ax: Axe
 
 
 def roc(scores: Mapping[str, tuple[ArrayLike, ArrayLike]], *, smallest_fpr: float | None = None) -> Figure:
-    """ROC curves, linear and log-log side by side, with the chance line.
+    """ROC curves, linear and log-log side by side, with the chance line; arguments as in `roc_axes`."""
+    figure, (linear, loglog) = plt.subplots(1, 2, figsize=(9, 4.2), layout="constrained")
+    roc_axes(scores, ax=linear)
+    roc_axes(scores, ax=loglog, log=True, smallest_fpr=smallest_fpr)
+    linear.legend(frameon=False, loc="lower right", fontsize="small")
+    return figure
+
+
+def roc_axes(scores: Mapping[str, tuple[ArrayLike, ArrayLike]], *, ax: Axes, log: bool = False,
+             smallest_fpr: float | None = None) -> Axes:
+    """ROC curves with the chance line.
 
     Args:
         scores: name -> (scores `[N]`, is_member bool `[N]`).
-        smallest_fpr: left end of the log-log axes; default: the smallest that the data support (10 false positives).
+        log: logarithmic axes, from `smallest_fpr` on; default: the smallest that the data support (10 false positives).
     """
-    figure, (linear, loglog) = plt.subplots(1, 2, figsize=(9, 4.2), layout="constrained")
-    for (name, (values, is_member)), colour in zip(scores.items(), SERIES):
+    for i, (name, (values, is_member)) in enumerate(scores.items()):
+        colour, style = SERIES[i % len(SERIES)], ("-", "--", "-.")[i // len(SERIES) % 3]
         fpr, tpr, _ = roc_curve(values, is_member)
         # Steps, not slopes: between two real thresholds there is nothing to be had.
-        for ax in (linear, loglog):
-            ax.step(fpr, tpr, where="post", color=colour, linewidth=1.6, label=name)
-    smallest_fpr = smallest_fpr or 10 / min((~np.asarray(is_member)).sum() for _, is_member in scores.values())
-    for ax in (linear, loglog):
-        ax.plot([0, 1], [0, 1], color=NEUTRAL, linestyle=":", linewidth=1.2, label="chance")
-        ax.set(xlabel="false-positive rate", ylabel="true-positive rate")
-    linear.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
-    loglog.set(xscale="log", yscale="log", xlim=(smallest_fpr, 1), ylim=(smallest_fpr, 1), aspect="equal")
-    linear.legend(frameon=False, loc="lower right", fontsize="small")
-    return figure
+        ax.step(fpr, tpr, where="post", color=colour, linestyle=style, linewidth=1.6, label=name)
+    ax.plot([0, 1], [0, 1], color=NEUTRAL, linestyle=":", linewidth=1.2, label="chance")
+    ax.set(xlabel="false-positive rate", ylabel="true-positive rate", xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    if log:
+        smallest_fpr = smallest_fpr or 10 / min((~np.asarray(is_member)).sum() for _, is_member in scores.values())
+        ax.set(xscale="log", yscale="log", xlim=(smallest_fpr, 1), ylim=(smallest_fpr, 1))
+    return ax
 
 
 def learning_curves(history: Mapping[str, Sequence[float]], *,

@@ -21,9 +21,11 @@ def true_class_confidence(logits: ArrayLike, labels: ArrayLike) -> np.ndarray:
 
 
 def negative_loss(logits: ArrayLike, labels: ArrayLike) -> np.ndarray:
-    """log p_y: the cross-entropy with its sign turned, at most 0 (Yeom et al. 2018, 1709.01604)."""
-    z, y = _checked(logits, labels)
-    return _pick(log_softmax(z, axis=-1), y)
+    """log p_y: the cross-entropy with its sign turned, below 0 (Yeom et al. 2018, 1709.01604).
+
+    Computed as −log(1 + exp(−φ)), which still orders examples whose p_y rounds to 1.
+    """
+    return -np.logaddexp(0, -logit_confidence(logits, labels))
 
 
 def negative_entropy(logits: ArrayLike, labels: ArrayLike) -> np.ndarray:
@@ -38,8 +40,8 @@ def negative_modified_entropy(logits: ArrayLike, labels: ArrayLike) -> np.ndarra
     z, y = _checked(logits, labels)
     log_p = log_softmax(z, axis=-1)
     log_rest = _log_of_the_others(log_p)
-    terms = np.exp(log_p) * log_rest
-    return np.exp(_pick(log_rest, y)) * _pick(log_p, y) + terms.sum(-1) - _pick(terms, y)
+    others = _without(np.exp(log_p) * log_rest, y)  # summed alone: taking y's large term out of the sum would cancel
+    return np.exp(_pick(log_rest, y)) * _pick(log_p, y) + others.sum(-1)
 
 
 def logit_confidence(logits: ArrayLike, labels: ArrayLike) -> np.ndarray:

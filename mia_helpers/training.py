@@ -4,6 +4,7 @@ Torch side: images in, logits out. Fast by design: the whole data set in memory,
 numbers flushed to zero.
 """
 
+import ast
 import contextlib
 import copy
 import hashlib
@@ -135,22 +136,45 @@ def load_or_train(model: nn.Module, data: ImageSet, **settings) -> TrainingResul
 
     The key holds everything that determines the result: architecture (with its source), data, settings, torch's version.
     """
-    progress = settings.pop("progress", True)
-    bound = inspect.signature(train_classifier).bind(model, data, **settings)
+    return _load_or(train_classifier, (model, data), settings)
+
+
+def load_or_fit(model: nn.Module, inputs: Tensor, targets: Tensor, loss_function: Callable, **settings) -> TrainingResult:
+    """`fit(...)`, kept on disk in the same way; the loss function is known by its name."""
+    return _load_or(fit, (model, inputs, targets, loss_function), settings)
+
+
+def _load_or(train: Callable[..., TrainingResult], arguments: tuple, settings: dict) -> TrainingResult:
+    bound = inspect.signature(train).bind(*arguments, **settings)
     bound.apply_defaults()
-    settings = {k: v for k, v in bound.arguments.items() if k not in ("model", "data", "progress")}
-    key = {k: v.fingerprint if isinstance(v, ImageSet) else v for k, v in settings.items()}
-    key |= {"model": describe_architecture(model), "data": data.fingerprint, "torch": torch.__version__,
-            "loop": hashlib.sha256((inspect.getsource(fit) + inspect.getsource(train_classifier)).encode()).hexdigest(),
+    key = {name: _describe(value) for name, value in bound.arguments.items() if name != "progress"}
+    source = "".join(inspect.getsource(f) for f in (fit, train_classifier, reset_weights))
+    key |= {"torch": torch.__version__, "loop": hashlib.sha256(source.encode()).hexdigest(),
             "threads": torch.get_num_threads(), "cuda": torch.cuda.is_available()}
+    model = arguments[0]
 
     def make() -> tuple[dict, dict]:
-        result = train_classifier(model, data, progress=progress, **settings)
+        result = train(*bound.args, **bound.kwargs)
         return result.model.state_dict(), result.history
 
     weights, history = load_or_make("models", key, make)
     model.load_state_dict(weights)
     return TrainingResult(model.eval(), history)
+
+
+def _describe(value: object) -> object:
+    """A JSON-able stand-in that differs whenever the value does."""
+    if isinstance(value, ImageSet):
+        return value.fingerprint
+    if isinstance(value, nn.Module):
+        return describe_architecture(value)
+    if isinstance(value, Tensor):
+        return [str(value.dtype), list(value.shape), hashlib.sha256(value.contiguous().numpy().tobytes()).hexdigest()]
+    if isinstance(value, tuple):
+        return [_describe(item) for item in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    return f"{value.__module__}.{value.__qualname__}" if callable(value) else value
 
 
 def predict_logits(model: nn.Module, images: Tensor, batch_size: int = 1000) -> np.ndarray:
@@ -162,10 +186,11 @@ def predict_logits(model: nn.Module, images: Tensor, batch_size: int = 1000) -> 
         raise ValueError("images is empty; it needs at least one image")
     was_training = model.training
     device = next(model.parameters()).device
-    with flushed_denormals():
-        outputs = _forward(model, images, device, batch_size)
-    model.train(was_training)
-    return outputs.float().cpu().numpy()
+    try:
+        with flushed_denormals():
+            return _forward(model, images, device, batch_size).float().cpu().numpy()
+    finally:
+        model.train(was_training)
 
 
 def evaluate(model: nn.Module, data: ImageSet) -> Evaluation:
@@ -201,9 +226,13 @@ def reset_weights(model: nn.Module) -> None:
 
 
 def describe_architecture(model: nn.Module) -> str:
-    """Text that changes whenever the network's structure or its code changes."""
+    """Text that changes whenever the network's structure or its code changes, but not with comments or docstrings."""
     try:
-        source = textwrap.dedent(inspect.getsource(type(model)))
+        code = ast.parse(textwrap.dedent(inspect.getsource(type(model))))
+        for node in ast.walk(code):
+            if isinstance(node, ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+                node.body = node.body[1:] or [ast.Pass()]
+        source = ast.unparse(code)
     except (OSError, TypeError):
         source = "source not available"
     shapes = [(name, list(value.shape), str(value.dtype)) for name, value in model.state_dict().items()]

@@ -3,22 +3,26 @@
 What is kept is what a reader should see; progress bars, widget views, stderr, timings and execution dates go.
 """
 
+import base64
 import sys
+import time
 from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
+from nbformat import NotebookNode
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
-def clean(notebook: nbformat.NotebookNode) -> None:
+def clean(notebook: NotebookNode) -> None:
     """Drop everything that changes from run to run or that only works in a live session."""
     notebook.metadata = nbformat.from_dict({
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
     })
+    notebook.nbformat_minor = 5
     number = 0
     for cell in notebook.cells:
         cell.metadata = nbformat.from_dict({k: v for k, v in cell.metadata.items() if k in ("tags", "jupyter")})
@@ -26,8 +30,8 @@ def clean(notebook: nbformat.NotebookNode) -> None:
             continue
         number += 1
         cell.execution_count = number
-        cell.outputs = [o for o in cell.outputs
-                        if not (o.output_type == "stream" and o.name == "stderr") and WIDGET not in o.get("data", {})]
+        cell.outputs = merge_streams([o for o in cell.outputs if not (o.output_type == "stream" and o.name == "stderr")
+                                      and WIDGET not in o.get("data", {})])
         for output in cell.outputs:
             output.pop("metadata", None)
             if "data" in output:
@@ -38,12 +42,34 @@ def clean(notebook: nbformat.NotebookNode) -> None:
         cell.id = f"cell-{i + 1:03d}"
 
 
+def readme_pictures(notebook: nbformat.NotebookNode) -> list[bytes]:
+    """The PNG that the README shows: the output of the cell tagged `readme-picture`, if this notebook has one."""
+    return [base64.b64decode(output.data["image/png"]) for cell in notebook.cells
+            if "readme-picture" in cell.metadata.get("tags", []) for output in cell.outputs if "data" in output]
+
+
+def merge_streams(outputs: list[NotebookNode]) -> list[NotebookNode]:
+    """Join neighbouring pieces of printed text: into how many pieces a kernel cuts it differs from run to run."""
+    merged: list[NotebookNode] = []
+    for output in outputs:
+        if output.output_type == "stream" and merged and merged[-1].get("name") == output.name:
+            merged[-1].text += output.text
+        else:
+            merged.append(output)
+    return merged
+
+
 def refresh(path: Path) -> None:
+    """Execute the notebook at `path` and write it back; if a cell fails, the file stays as it was."""
     notebook = nbformat.read(path, as_version=4)
+    start = time.perf_counter()
     NotebookClient(notebook, timeout=1800, kernel_name="python3", resources={"metadata": {"path": path.parent}}).execute()
     clean(notebook)
     nbformat.validate(notebook)
     nbformat.write(notebook, path)
+    print(f"  took {time.perf_counter() - start:.0f} s", flush=True)
+    for picture in readme_pictures(notebook):
+        (path.parent / "key_result.png").write_bytes(picture)
 
 
 def main(numbers: list[str]) -> None:

@@ -1,0 +1,129 @@
+"""How fast is the course's training loop? `python benchmarks/training.py [ROUNDS]` prints images per second of
+
+(a) the naive loop: a Dataset that turns each array into a PIL image and back, a DataLoader, default layout, plain Adam,
+    torch's default number of threads;
+(b) `mia_helpers.training.train_classifier` with one thread, in one process and in two processes side by side;
+
+their ratios, and what share of this machine's one-thread matrix-product speed (b) reaches. All train the classic network on
+the same digits and take turns; medians are reported. Images per CPU-second, and the share, hold on a busy machine too.
+"""
+
+import os
+import statistics
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
+
+from mia_helpers.data import ImageSet, load_digits
+from mia_helpers.models import ClassifierModel
+from mia_helpers.training import train_classifier
+
+N_IMAGES, EPOCHS = 2_000, 2
+SETTINGS = {"lr": 1e-4, "seed": 0, "batch_size": 64, "device": "cpu", "progress": False}
+_barrier = None
+
+
+class PilDigits(Dataset):
+    """As torchvision's MNIST does it: every image becomes a PIL image, then a tensor, each time it is asked for."""
+
+    def __init__(self, data: ImageSet):
+        self.pixels = (data.images[:, 0] * 255).round().to(torch.uint8).numpy()
+        self.labels = data.labels.tolist()
+        self.transform = transforms.Compose([transforms.ToPILImage(), transforms.ToTensor()])
+
+    def __len__(self):
+        return len(self.labels)
+
+    def __getitem__(self, index):
+        return self.transform(self.pixels[index]), self.labels[index]
+
+
+def naive(data: ImageSet, epochs: int) -> tuple[float, float]:
+    """(images per second, images per CPU-second) of the loop that most tutorials show."""
+    torch.manual_seed(0)
+    model, loss_function = ClassifierModel(), nn.CrossEntropyLoss()
+    optimiser = torch.optim.Adam(model.parameters(), lr=SETTINGS["lr"])
+    wall, cpu = time.perf_counter(), time.process_time()
+    for _ in range(epochs):
+        for images, labels in DataLoader(PilDigits(data), batch_size=SETTINGS["batch_size"], shuffle=True):
+            optimiser.zero_grad()
+            loss_function(model(images), labels).backward()
+            optimiser.step()
+    return epochs * len(data) / (time.perf_counter() - wall), epochs * len(data) / (time.process_time() - cpu)
+
+
+def digits() -> ImageSet:
+    return load_digits("target", source="bundled").split(N_IMAGES, N_IMAGES, seed=0)[0]
+
+
+def matmul_speed(size: int = 2048) -> float:
+    """FLOP per CPU-second of one square float32 matrix product."""
+    a, b = torch.rand(size, size), torch.rand(size, size)
+    start = time.process_time()
+    torch.mm(a, b)
+    return 2 * size**3 / (time.process_time() - start)
+
+
+def join(barrier) -> None:  # a worker starts: one thread, everything warm
+    globals()["_barrier"] = barrier
+    torch.set_num_threads(1)
+    train_classifier(ClassifierModel(), digits().subset(range(256)), epochs=1, **SETTINGS)
+    matmul_speed()
+
+
+def ours(n_processes: int) -> tuple[float, float, float]:
+    """(images per second, images per CPU-second, FLOP per CPU-second of a matrix product) in this worker."""
+    data = digits()
+    if n_processes > 1:
+        _barrier.wait()  # both start together
+    before = matmul_speed()
+    wall, cpu = time.perf_counter(), time.process_time()
+    train_classifier(ClassifierModel(), data, epochs=EPOCHS, **SETTINGS)
+    wall, cpu, n = time.perf_counter() - wall, time.process_time() - cpu, EPOCHS * len(data)
+    return n / wall, n / cpu, (before + matmul_speed()) / 2
+
+
+def flops_per_image(model: nn.Module) -> float:
+    """Forward and backward: each layer multiplies three times (output, two gradients), the first one twice."""
+    layers: list[float] = []
+
+    def count(layer: nn.Module, inputs: tuple, output: torch.Tensor) -> None:
+        layers.append(2 * layer.weight.numel() * output[0].numel() / len(layer.weight))
+
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            layer.register_forward_hook(count)
+    model(torch.zeros(1, 1, 28, 28))
+    return 3 * sum(layers) - layers[0]
+
+
+def main() -> None:
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 3
+    data, flops = digits(), flops_per_image(ClassifierModel())
+    print(f"torch {torch.__version__}, {os.cpu_count()} cores, {flops / 1e6:.1f} MFLOP an image; images/s in each round:")
+    naive(data.subset(range(256)), 1)
+    results, context = [], get_context("spawn")  # [round][contestant] -> images/s, images/CPU-s, share
+    with ProcessPoolExecutor(2, context, join, (context.Barrier(2),)) as pool:
+        list(pool.map(ours, [2, 2]))  # both workers are up before anything is measured
+        for _ in range(rounds):
+            row = [[*naive(data, EPOCHS), 0.0]]
+            for found in ([pool.submit(ours, 1).result()], list(pool.map(ours, [2, 2]))):
+                wall, cpu, peak = zip(*found)
+                row.append([sum(wall), statistics.mean(cpu), statistics.mean(cpu) * flops / statistics.mean(peak)])
+            results.append(row)
+            print("  ", "  ".join(f"{rate:5.0f}" for rate, _, _ in row), flush=True)
+    medians = [[statistics.median(values) for values in zip(*rows)] for rows in zip(*results)]
+    names = (f"(a) naive, {torch.get_num_threads()} threads", "(b) ours, one process", "(b) ours, two processes")
+    for name, (rate, per_cpu, share) in zip(names, medians):
+        print(f"{name:24}{rate:6.0f} images/s ({rate / medians[0][0]:.2f} × a), {per_cpu:6.0f} images/CPU-s "
+              f"({per_cpu / medians[0][1]:.2f} × a)" + (f", {share:.0%} of the matrix-product speed" if share else ""))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+"""Checks for the notebooks' exercises: `exercise_N_M(answer)` prints not attempted / not yet: why / ✓."""
+
+from collections.abc import Callable
+from math import e, isclose, log
+
+import numpy as np
+import torch
+from scipy.stats import ttest_rel
+from sklearn.metrics import cohen_kappa_score
+from torch import Tensor
+
+from mia_helpers import signals
+from mia_helpers.checks import NOT_ATTEMPTED, exercise
+
+
+def exercise_2_1(floor: Callable[[int], float]) -> None:
+    """The lowest loss of a double softmax, for any number of classes."""
+
+    def check() -> str | None:
+        if floor(10) is None:
+            return NOT_ATTEMPTED
+        for n_classes in (2, 10, 100):
+            expected = log(e + n_classes - 1) - 1
+            if not isclose(floor(n_classes), expected, rel_tol=1e-3):
+                return f"floor({n_classes}) gives {floor(n_classes):.4g}, which is not the loss at probability 1"
+        return None
+
+    exercise("2.1", check, "the floor is 1.461 for 10 classes and rises with their number")
+
+
+def exercise_2_2(gap_of: Callable[[int], float]) -> None:
+    """The generalisation gap as a function of the number of members."""
+
+    def check() -> str | None:
+        few = gap_of(250)
+        if few is None:
+            return NOT_ATTEMPTED
+        many = gap_of(1000)
+        if not 0.05 < few < 0.3:
+            return f"gap_of(250) is {few:.3f}; members should be read better than non-members by 0.05 to 0.3"
+        return None if many < few else f"gap_of(1000) is {many:.3f}, not smaller than gap_of(250), {few:.3f}"
+
+    exercise("2.2", check, "the gap grows as members get fewer")
+
+
+def exercise_3_1(kappa: Callable[[np.ndarray, np.ndarray], float]) -> None:
+    """Cohen's kappa, against scikit-learn's."""
+
+    def check() -> str | None:
+        rng = np.random.default_rng(0)
+        for noise in (0.0, 0.1, 0.7):
+            a = rng.integers(0, 10, 500)
+            b = np.where(rng.random(500) < noise, rng.integers(0, 10, 500), a)
+            if (found := kappa(a, b)) is None:
+                return NOT_ATTEMPTED
+            if not isclose(found, cohen_kappa_score(a, b), abs_tol=1e-6):
+                return f"kappa is {found:.3f} where {cohen_kappa_score(a, b):.3f} is expected; is e computed as in the text?"
+        return None
+
+    exercise("3.1", check, "kappa counts only the agreement beyond chance")
+
+
+def exercise_3_2(upright: Callable[[Tensor], Tensor]) -> None:
+    """Transposed images turned back."""
+
+    def check() -> str | None:
+        image = torch.zeros(1, 1, 28, 28)
+        image[0, 0, 2, 20] = 1
+        found = upright(image.transpose(2, 3))
+        if found is None:
+            return NOT_ATTEMPTED
+        row, column = divmod(int(found.argmax()), 28)
+        return None if (row, column) == (2, 20) else f"a pixel from row 2, column 20 comes back at {row}, {column}"
+
+    exercise("3.2", check, "transposing twice gives the image back; a rotation would not")
+
+
+def exercise_4_1(precision: Callable[[float, float, float], float]) -> None:
+    """Precision of an attack at any prior."""
+
+    def check() -> str | None:
+        if precision(0.6, 0.4, 0.5) is None:
+            return NOT_ATTEMPTED
+        # Counted in people: (members accused, all accused) of 1,000,000.
+        for arguments, accused_members, accused in (((0.6, 0.4, 0.5), 300_000, 500_000),
+                                                    ((0.6, 0.4, 0.001), 600, 400_200), ((0.1, 0.0, 0.01), 1_000, 1_000)):
+            if not isclose(precision(*arguments), accused_members / accused, rel_tol=1e-6):
+                return (f"precision{arguments} gives {precision(*arguments):.4g}; of a million people {accused:,} are "
+                        f"accused, {accused_members:,} of them members")
+        return None
+
+    exercise("4.1", check, 
+             "at a prior of 1 in 1,000, an attack that is right 60 % of the time accuses 666 innocents for each member")
+
+
+def exercise_4_2(beyond_blind: Callable[[Callable], float]) -> None:
+    """What is left of the max-confidence AUC against letters after the blind model's is taken off."""
+
+    def check() -> str | None:
+        left = beyond_blind(signals.max_confidence)
+        if left is None:
+            return NOT_ATTEMPTED
+        noise = beyond_blind(lambda logits, labels: np.zeros(len(labels)))
+        if abs(noise) > 1e-9:
+            return f"a constant signal should leave 0, not {noise:.3f}; is it the same pool for both models?"
+        if not -0.05 <= left <= 0.12:
+            return f"it leaves {left:.3f}; is it target minus blind, against letters on both?"
+        return None
+
+    exercise("4.2", check, "of the AUC above chance, most is there on the blind model too")
+
+
+def exercise_5_1(paired_interval: Callable[[list[float], list[float]], tuple[float, float]]) -> None:
+    """The interval of a mean paired difference, against scipy's."""
+
+    def check() -> str | None:
+        rng = np.random.default_rng(0)
+        for n in (4, 7):
+            old = rng.normal(0.55, 0.02, n)
+            new = old - 0.01 + rng.normal(0, 0.004, n)
+            found = paired_interval(list(new), list(old))
+            if found is None:
+                return NOT_ATTEMPTED
+            expected = ttest_rel(new, old).confidence_interval(0.95)
+            if not np.allclose(found, (expected.low, expected.high), atol=1e-6):
+                return (f"of {n} pairs it gives {np.round(found, 4).tolist()}, expected "
+                        f"{np.round((expected.low, expected.high), 4).tolist()}; is it new minus old, pair by pair?")
+        return None
+
+    exercise("5.1", check, "what the pairs have in common drops out, and the interval gets narrower")
+
+
+def exercise_5_2(aim: Callable[[float, int], float]) -> None:
+    """The logit confidence at which the label-smoothed loss is lowest."""
+
+    def check() -> str | None:
+        if aim(0.2, 10) is None:
+            return NOT_ATTEMPTED
+        for epsilon, n_classes in ((0.2, 10), (0.1, 100), (0.5, 2)):
+            right, others = 1 - epsilon + epsilon / n_classes, epsilon * (n_classes - 1) / n_classes
+            if not isclose(aim(epsilon, n_classes), log(right / others), rel_tol=1e-6):
+                return f"aim({epsilon}, {n_classes}) gives {aim(epsilon, n_classes):.4g}, expected {log(right / others):.4g}"
+        return None
+
+    exercise("5.2", check, "smoothing puts a target where there was none, and members are pulled to it")

@@ -1,0 +1,427 @@
+"""Hygiene of the notebooks: each rule is a function from a notebook to a list of complaints.
+
+The rules are tried on a good notebook and on bad ones too, so that a rule that cannot fail is noticed.
+"""
+
+import copy
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+MAX_BYTES, MAX_CODE_LINES, MAX_WIDTH = 1_000_000, 12, 100
+
+FIRST_AUTHORS = {  # arXiv id -> surname of the first author
+    "1412.6980": "Kingma", "1607.00133": "Abadi", "1610.05820": "Shokri", "1702.05373": "Cohen", "1709.01604": "Yeom",
+    "1711.05101": "Loshchilov", "1806.01246": "Salem", "1807.09173": "Truex", "1812.00910": "Nasr", "1909.10594": "Jia",
+    "2003.10595": "Song", "2005.10881": "Jayaraman", "2005.13702": "Rezaei", "2007.14321": "Choquette-Choo",
+    "2111.09679": "Ye", "2112.03570": "Carlini", "2305.08846": "Steinke", "2312.03262": "Zarifzadeh",
+    "2404.17399": "Aerni", "2406.16201": "Das", "2406.17975": "Meeus", "2409.19798": "Zhang",
+}
+
+_spec = importlib.util.spec_from_file_location("notebooks_conftest", ROOT / "notebooks" / "conftest.py")
+_conftest = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(_conftest)
+stated_seconds = _conftest.stated_seconds
+
+Rule = Callable[[NotebookNode, Path], list[str]]
+RULES: list[Rule] = []
+
+
+def rule(function: Rule) -> Rule:
+    RULES.append(function)
+    return function
+
+
+def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def markdown_cells(notebook: NotebookNode) -> list[NotebookNode]:
+    return [cell for cell in notebook.cells if cell.cell_type == "markdown"]
+
+
+def tags(cell: NotebookNode) -> list[str]:
+    return cell.metadata.get("tags", [])
+
+
+def output_text(cell: NotebookNode) -> str:
+    """What the cell printed or displayed, as text."""
+    return "".join(o.get("text", "") + "".join(v for k, v in o.get("data", {}).items() if k.startswith("text/"))
+                   for o in cell.outputs)
+
+
+def label(cell: NotebookNode) -> str:
+    first = next((line for line in cell.source.splitlines() if line.strip()), "(empty)")
+    return f"cell {first[:60]!r}"
+
+
+@rule
+def name_is_numbered(notebook, path):
+    return [] if re.fullmatch(r"\d\d_[a-z0-9_]+\.ipynb", path.name) else [f"{path.name}: want NN_lower_case.ipynb"]
+
+
+@rule
+def executed_in_order(notebook, path):
+    counts = [cell.execution_count for cell in code_cells(notebook)]
+    problems = [] if counts == list(range(1, len(counts) + 1)) else [f"execution counts are {counts}"]
+    return problems + [f"{label(cell)}: a result is numbered {o.execution_count}" for cell in code_cells(notebook)
+                       for o in cell.outputs if o.get("execution_count", cell.execution_count) != cell.execution_count]
+
+
+@rule
+def kernel_is_python3(notebook, path):
+    name = notebook.metadata.get("kernelspec", {}).get("name")
+    return [] if name == "python3" else [f"kernel is {name!r}"]
+
+
+@rule
+def no_widget_state(notebook, path):
+    problems = ["widget state in the metadata"] if "widgets" in notebook.metadata else []
+    return problems + [f"{label(cell)}: stored widget view" for cell in code_cells(notebook) for o in cell.outputs
+                       if any("widget" in mime for mime in o.get("data", {}))]
+
+
+@rule
+def no_session_metadata(notebook, path):
+    return [f"{label(cell)}: metadata {sorted(cell.metadata)}" for cell in notebook.cells
+            if not set(cell.metadata) <= {"tags", "jupyter"}]
+
+
+@rule
+def no_stderr(notebook, path):
+    return [f"{label(cell)}: stderr output" for cell in code_cells(notebook) for o in cell.outputs
+            if o.get("name") == "stderr"]
+
+
+@rule
+def no_errors(notebook, path):
+    return [f"{label(cell)}: error output" for cell in code_cells(notebook) for o in cell.outputs
+            if o.output_type == "error"]
+
+
+@rule
+def no_svg(notebook, path):
+    return [f"{label(cell)}: SVG output" for cell in code_cells(notebook) for o in cell.outputs
+            if "image/svg+xml" in o.get("data", {}) or "<svg" in o.get("data", {}).get("text/html", "")]
+
+
+ABSOLUTE_PATH = re.compile(r"(?<![\w./:<~])/[A-Za-z][\w.-]*/[\w.-]+|\b[A-Z]:\\\w+|file://")
+
+
+@rule
+def no_absolute_paths(notebook, path):
+    texts = [(cell, cell.source + (output_text(cell) if cell.cell_type == "code" else "")) for cell in notebook.cells]
+    return [f"{label(cell)}: absolute path {found[0]!r}" for cell, text in texts for found in ABSOLUTE_PATH.finditer(text)]
+
+
+@rule
+def no_memory_addresses(notebook, path):
+    return [f"{label(cell)}: prints {found[0]}" for cell in code_cells(notebook)
+            for found in re.finditer(r"\bat 0x[0-9a-fA-F]{6,}", output_text(cell))]
+
+
+@rule
+def no_trailing_semicolons(notebook, path):
+    return [f"{label(cell)}: {line.strip()!r}" for cell in code_cells(notebook) for line in cell.source.splitlines()
+            if line.rstrip().endswith(";")]
+
+
+@rule
+def file_is_small(notebook, path):
+    size = len(json.dumps(notebook, ensure_ascii=False, indent=1).encode())
+    return [] if size < MAX_BYTES else [f"{size:,} bytes"]
+
+
+@rule
+def has_outputs(notebook, path):
+    mimes = {mime for cell in code_cells(notebook) for o in cell.outputs for mime in o.get("data", {})}
+    return ([] if "image/png" in mimes else ["no figure"]) + (
+        [] if any(output_text(cell) for cell in code_cells(notebook)) else ["no text output"])
+
+
+@rule
+def opening_is_complete(notebook, path):
+    if not notebook.cells or notebook.cells[0].cell_type != "markdown":
+        return ["the first cell must be markdown"]
+    opening = notebook.cells[0].source
+    problems = [] if re.match(r"# \S", opening) else ["the first line must be the title, `# …`"]
+    problems += [f"the opening lacks {words!r}" for words in ("You will be able to", "Needs", "Time")
+                 if not re.search(rf"\b{words}\b", opening)]
+    if stated_seconds(notebook) is None:
+        problems.append("the Time line must say `about N s of compute on two CPU cores`")
+    return problems
+
+
+@rule
+def has_a_checkpoint(notebook, path):
+    checked = [cell for cell in code_cells(notebook)
+               if "# NBVAL_CHECK_OUTPUT" in cell.source.splitlines() and "solution" not in tags(cell)]
+    return [] if any("✓" in output_text(cell) for cell in checked) else ["no # NBVAL_CHECK_OUTPUT cell prints a ✓"]
+
+
+@rule
+def verdicts_are_compared(notebook, path):
+    return [f"{label(cell)}: prints a verdict, lacks # NBVAL_CHECK_OUTPUT" for cell in code_cells(notebook)
+            if re.search(r"^[✓…✗]", output_text(cell), re.M) and "# NBVAL_CHECK_OUTPUT" not in cell.source.splitlines()]
+
+
+@rule
+def cells_are_small(notebook, path):
+    problems = []
+    for cell in code_cells(notebook):
+        lines = [line for line in cell.source.splitlines() if line.strip() and not line.strip().startswith("#")]
+        if len(lines) > MAX_CODE_LINES and "solution" not in tags(cell):
+            problems.append(f"{label(cell)}: {len(lines)} lines of code, want {MAX_CODE_LINES} at most")
+        problems += [f"{label(cell)}: {len(line)} characters in {line[:40]!r}…" for line in cell.source.splitlines()
+                     if len(line) > MAX_WIDTH]
+    return problems
+
+
+@rule
+def markdown_outweighs_code(notebook, path):
+    prose, code = (sum(len(cell.source.split()) for cell in cells)
+                   for cells in (markdown_cells(notebook), code_cells(notebook)))
+    return [] if prose > code else [f"{prose} words of markdown, {code} of code"]
+
+
+@rule
+def solutions_are_collapsed_and_pass(notebook, path):
+    problems = []
+    for cell in code_cells(notebook):
+        says_so = any(line.startswith("# Solution") for line in cell.source.splitlines()[:2])
+        if says_so != ("solution" in tags(cell)):
+            problems.append(f"{label(cell)}: a solution has the tag `solution` and starts with `# Solution`")
+        if "solution" in tags(cell):
+            if not cell.metadata.get("jupyter", {}).get("source_hidden"):
+                problems.append(f"{label(cell)}: not collapsed (metadata.jupyter.source_hidden)")
+            if "✓ exercise" not in output_text(cell):
+                problems.append(f"{label(cell)}: does not pass its own check")
+    return problems
+
+
+EXERCISE = re.compile(r"^#+ .*\bExercise (\d+\.\d+)\b(.*)$", re.M)
+
+
+@rule
+def exercises_are_complete(notebook, path):
+    """Each heading `Exercise N.M` has minutes, a hint, a stub that is not attempted yet, then a solution that passes."""
+    starts = [(i, found) for i, cell in enumerate(notebook.cells) if cell.cell_type == "markdown"
+              for found in EXERCISE.finditer(cell.source)]
+    problems = [] if 2 <= len(starts) <= 4 else [f"{len(starts)} exercises, want 2 to 4"]
+    wanted = [f"{int(path.name[:2])}.{m}" for m in range(1, len(starts) + 1)] if path.name[:2].isdigit() else []
+    if [found[1] for _, found in starts] != wanted:
+        problems.append(f"exercises are numbered {[found[1] for _, found in starts]}, want {wanted}")
+    for (start, found), (end, _) in zip(starts, starts[1:] + [(len(notebook.cells), None)]):
+        cells, number = notebook.cells[start:end], found[1]
+        text = "".join(cell.source for cell in cells if cell.cell_type == "markdown")
+        printed = [("solution" in tags(cell), output_text(cell)) for cell in cells if cell.cell_type == "code"]
+        stub, solution = f"… exercise {number} not attempted yet", f"✓ exercise {number}:"
+        stubs = [k for k, (solved, out) in enumerate(printed) if not solved and stub in out]
+        solutions = [k for k, (solved, out) in enumerate(printed) if solved and solution in out]
+        if not re.search(r"\d+ minutes", found[2]):
+            problems.append(f"exercise {number}: the heading lacks its minutes")
+        if "<details>" not in text:
+            problems.append(f"exercise {number}: no hint in <details>")
+        if not stubs:
+            problems.append(f"exercise {number}: no stub cell prints 'not attempted yet'")
+        if not solutions or (stubs and min(solutions) < min(stubs)):
+            problems.append(f"exercise {number}: no solution cell after the stub")
+    return problems
+
+
+@rule
+def links_resolve(notebook, path):
+    targets = [(cell, target.split("#")[0]) for cell in markdown_cells(notebook)
+               for target in re.findall(r"\]\(([^)\s]+)\)", cell.source) if not re.match(r"https?://|mailto:|#", target)]
+    return [f"{label(cell)}: {target} does not exist" for cell, target in targets if not (path.parent / target).exists()]
+
+
+@rule
+def sources_have_the_right_author(notebook, path):
+    """The first author's surname stands before each arXiv id, after the id before it."""
+    problems = []
+    for cell in markdown_cells(notebook):
+        end, before = 0, None
+        for found in re.finditer(r"(?<![\d.])(\d{4}\.\d{4,5})(?![\d.]*\d)", cell.source):
+            paper, text = found[1], cell.source[end:found.start()]
+            end = found.end()
+            if paper == before and re.fullmatch(r"[\])(\s]*https?://arxiv\.org/\w+/", text):
+                continue  # `[arXiv:ID](https://arxiv.org/abs/ID)`
+            before = paper
+            author = FIRST_AUTHORS.get(paper)
+            if author is None and (len(paper) == 10 or "arxiv" in text[-40:].lower()):
+                problems.append(f"{label(cell)}: arXiv {paper} is not in the list of known papers (FIRST_AUTHORS)")
+            elif author and not re.search(rf"\b{author}\b", text[-300:]):
+                problems.append(f"{label(cell)}: arXiv {paper} is by {author} et al.; that name does not stand before it")
+    return problems
+
+
+@rule
+def ruff_finds_nothing(notebook, path):
+    result = subprocess.run([sys.executable, "-m", "ruff", "check", "--quiet", "--no-cache", "--output-format", "concise",
+                             "--stdin-filename", path.name, "-"], cwd=ROOT, input=nbformat.writes(notebook),
+                            capture_output=True, text=True)
+    return [line for line in (result.stdout + result.stderr).splitlines() if line.strip()] if result.returncode else []
+
+
+# ---------------------------------------------------------------------------------------------- the notebooks themselves
+
+
+@pytest.mark.parametrize("check", RULES, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook(path, check):
+    problems = check(nbformat.read(path, as_version=4), path)
+    assert not problems, "\n".join([f"{path.name}:", *problems])
+
+
+def test_notebooks_are_numbered_from_01_without_gaps():
+    assert [path.name[:2] for path in NOTEBOOKS] == [f"{n:02d}" for n in range(1, len(NOTEBOOKS) + 1)]
+    assert NOTEBOOKS
+
+
+# ----------------------------------------------------------------------------------------------------- the rules themselves
+
+GOOD_PATH = ROOT / "notebooks" / "07_synthetic.ipynb"
+OPENING = ("# A title\n\nA question. You will be able to\n\n- do this and that and more of it\n\n**Needs** nothing.\n\n"
+           "**Time** 10 minutes to read, about 12 s of compute on two CPU cores.")
+
+
+def stdout(text: str) -> NotebookNode:
+    return new_output("stream", name="stdout", text=text)
+
+
+def picture() -> NotebookNode:
+    return new_output("display_data", {"image/png": "iVBORw0KGgo=", "text/plain": "<Figure size 640x480 with 1 Axes>"})
+
+
+def good() -> NotebookNode:
+    """A notebook to which no rule objects: opening, figure, checkpoint, two exercises with solutions, sources."""
+    cells = [new_markdown_cell(OPENING),
+             new_code_cell("import matplotlib.pyplot as plt"),
+             new_code_cell("_ = plt.plot([0, 1])\nplt.show()", outputs=[picture()]),
+             new_code_cell("# NBVAL_CHECK_OUTPUT\nprint('✓ all is well')", outputs=[stdout("✓ all is well\n")])]
+    for number in ("7.1", "7.2"):
+        cells += [new_markdown_cell(f"## Exercise {number}: add (5 minutes)\n\nAdd.\n\n<details>use plus</details>"),
+                  new_code_cell(f"# NBVAL_CHECK_OUTPUT\nprint('… exercise {number} not attempted yet')",
+                                outputs=[stdout(f"… exercise {number} not attempted yet\n")]),
+                  new_code_cell(f"# NBVAL_CHECK_OUTPUT\n# Solution\nprint('✓ exercise {number}: added')",
+                                outputs=[stdout(f"✓ exercise {number}: added\n")],
+                                metadata={"tags": ["solution"], "jupyter": {"source_hidden": True}})]
+    cells.append(new_markdown_cell(
+        "Sources: Shokri et al. 2017 ([arXiv:1610.05820](https://arxiv.org/abs/1610.05820)) · Yeom et al. 2018 "
+        "(1709.01604). See [the tests](../tests/test_notebooks.py#top) and [elsewhere](https://example.org/a/b), "
+        "and/or scores of 0.1234. And a few more words, so that the markdown outweighs the code."))
+    for number, cell in enumerate((cell for cell in cells if cell.cell_type == "code"), start=1):
+        cell.execution_count = number
+    return new_notebook(cells=cells, metadata={"kernelspec": {"name": "python3", "display_name": "Python 3",
+                                                              "language": "python"}, "language_info": {"name": "python"}})
+
+
+def set_source(position: int, source: str) -> Callable[[NotebookNode], None]:
+    return lambda notebook: notebook.cells[position].update(source=source)
+
+
+def add_source(position: int, source: str) -> Callable[[NotebookNode], None]:
+    return lambda notebook: notebook.cells[position].update(source=notebook.cells[position].source + source)
+
+
+def replace(position: int, old: str, new: str) -> Callable[[NotebookNode], None]:
+    def change(notebook):
+        assert old in notebook.cells[position].source
+        notebook.cells[position].source = notebook.cells[position].source.replace(old, new)
+    return change
+
+
+def set_outputs(position: int, *outputs: NotebookNode) -> Callable[[NotebookNode], None]:
+    return lambda notebook: notebook.cells[position].update(outputs=list(outputs))
+
+
+def display(mime: str, content: str = "x") -> NotebookNode:
+    return new_output("display_data", {mime: content})
+
+
+IMPORTS, FIGURE, CHECK, EXERCISE_CELL, STUB, SOLUTION, SOURCES = 1, 2, 3, 4, 5, 6, -1
+BAD: list[tuple[Rule, Callable[[NotebookNode], object]]] = [
+    (executed_in_order, lambda n: n.cells[FIGURE].update(execution_count=7)),
+    (executed_in_order, lambda n: n.cells[FIGURE].update(execution_count=None)),
+    (executed_in_order, set_outputs(CHECK, new_output("execute_result", {"text/plain": "1"}, execution_count=9))),
+    (kernel_is_python3, lambda n: n.metadata.kernelspec.update(name="conda-env")),
+    (kernel_is_python3, lambda n: n.metadata.pop("kernelspec")),
+    (no_widget_state, lambda n: n.metadata.update(widgets={})),
+    (no_widget_state, set_outputs(FIGURE, display("application/vnd.jupyter.widget-view+json"))),
+    (no_session_metadata, lambda n: n.cells[FIGURE].metadata.update(execution={"iopub.execute_input": "2026-01-01"})),
+    (no_stderr, set_outputs(FIGURE, new_output("stream", name="stderr", text="100%"))),
+    (no_errors, set_outputs(FIGURE, new_output("error", ename="ValueError", evalue="", traceback=[]))),
+    (no_svg, set_outputs(FIGURE, display("image/svg+xml"))),
+    (no_svg, set_outputs(FIGURE, display("text/html", "<svg width='1'>"))),
+    (no_absolute_paths, set_outputs(CHECK, stdout("saved to /home/me/x.png"))),
+    (no_absolute_paths, add_source(FIGURE, "\nopen('/etc/passwd')")),
+    (no_absolute_paths, add_source(SOURCES, r" See C:\Users\me.")),
+    (no_memory_addresses, set_outputs(CHECK, stdout("<function f at 0x7f8a1c2b3d40>"))),
+    (no_trailing_semicolons, add_source(FIGURE, ";")),
+    (file_is_small, set_outputs(FIGURE, display("image/png", "A" * MAX_BYTES))),
+    (has_outputs, set_outputs(FIGURE)),
+    (has_outputs, lambda n: [cell.update(outputs=[display("image/png")]) for cell in code_cells(n)]),
+    (opening_is_complete, replace(0, "# A title", "A title")),
+    (opening_is_complete, replace(0, "You will be able to", "You will")),
+    (opening_is_complete, replace(0, "Needs", "Wants")),
+    (opening_is_complete, replace(0, "about 12 s of compute", "a few seconds of compute")),
+    (opening_is_complete, lambda n: n.cells.pop(0)),
+    (has_a_checkpoint, set_outputs(CHECK, stdout("0.71\n"))),
+    (has_a_checkpoint, replace(CHECK, "# NBVAL_CHECK_OUTPUT\n", "")),
+    (verdicts_are_compared, replace(STUB, "# NBVAL_CHECK_OUTPUT\n", "")),
+    (cells_are_small, set_source(FIGURE, "x = 1\n" * (MAX_CODE_LINES + 1))),
+    (cells_are_small, set_source(FIGURE, f"x = {'1' * MAX_WIDTH}")),
+    (markdown_outweighs_code, add_source(FIGURE, "\nx = 1" * 200)),
+    (solutions_are_collapsed_and_pass, lambda n: n.cells[SOLUTION].metadata.pop("jupyter")),
+    (solutions_are_collapsed_and_pass, lambda n: n.cells[SOLUTION].metadata.pop("tags")),
+    (solutions_are_collapsed_and_pass, replace(SOLUTION, "# Solution", "# Sum")),
+    (solutions_are_collapsed_and_pass, set_outputs(SOLUTION, stdout("✗ exercise 7.1, not yet: no"))),
+    (exercises_are_complete, set_outputs(STUB, stdout("✓ exercise 7.1: added"))),
+    (exercises_are_complete, replace(EXERCISE_CELL, "<details>", "")),
+    (exercises_are_complete, replace(EXERCISE_CELL, "5 minutes", "short")),
+    (exercises_are_complete, replace(EXERCISE_CELL, "7.1", "7.3")),
+    (exercises_are_complete, lambda n: n.cells.pop(SOLUTION)),
+    (exercises_are_complete, lambda n: n.cells.insert(SOLUTION, n.cells.pop(STUB))),
+    (exercises_are_complete, lambda n: [n.cells.pop(EXERCISE_CELL) for _ in range(3)]),
+    (links_resolve, add_source(SOURCES, " [next](08_not_there.ipynb)")),
+    (sources_have_the_right_author, replace(SOURCES, "Yeom", "Salem")),
+    (sources_have_the_right_author, replace(SOURCES, "1709.01604", "1709.01605")),
+    (sources_have_the_right_author, replace(SOURCES, "1709.01604", "1610.05820")),
+    (ruff_finds_nothing, add_source(IMPORTS, "\nimport os")),
+    (ruff_finds_nothing, add_source(FIGURE, "\nprint(undefined_name)")),
+]
+
+
+@pytest.mark.parametrize("check", RULES, ids=lambda check: check.__name__)
+def test_rule_accepts_a_good_notebook(check):
+    notebook = good()
+    nbformat.validate(notebook)
+    assert check(notebook, GOOD_PATH) == []
+
+
+@pytest.mark.parametrize(("check", "spoil"), BAD, ids=[f"{check.__name__}-{i}" for i, (check, _) in enumerate(BAD)])
+def test_rule_catches_a_bad_notebook(check, spoil):
+    notebook = copy.deepcopy(good())
+    spoil(notebook)
+    assert check(notebook, GOOD_PATH)
+
+
+def test_names_must_be_numbered():
+    for name in ("theory.ipynb", "1_theory.ipynb", "01-theory.ipynb", "01_Theory.ipynb"):
+        assert name_is_numbered(good(), Path(name))
+
+
+def test_every_rule_can_fail():
+    assert {check for check, _ in BAD} | {name_is_numbered} == set(RULES)

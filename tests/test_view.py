@@ -1,0 +1,296 @@
+"""What the reader sees: figures, sliders, and the lines that checkpoints and exercises print."""
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
+from mia_helpers import checks, plots, widgets
+from mia_helpers.metrics import Estimate, roc_curve
+
+
+@pytest.fixture(autouse=True)
+def no_figures_left(monkeypatch):
+    monkeypatch.setattr(plt, "show", lambda: None)  # this backend has no window to show and would warn
+    yield
+    plt.close("all")
+
+
+def rendered(figure: Figure) -> Figure:
+    """Draw it for real: some mistakes only show then."""
+    figure.canvas.draw()
+    return figure
+
+
+def shares(polygon) -> list[float]:
+    """Heights of the bins of a histogram drawn as an outline."""
+    return polygon.get_xy()[1:-1:2, 1].tolist()
+
+
+# --- histograms
+
+
+@pytest.mark.parametrize("log", [True, False])
+def test_histogram_heights_are_per_cent_of_each_group(log):
+    members, non_members = [0.05, 0.15, 0.16, 0.95], [0.05] * 9 + [0.55]
+    ax = plots.confidence_histograms(members, non_members, bins=10, log=log)
+    assert isinstance(ax, Axes) and len(ax.patches) == 4
+    outlines = {patch.get_label(): patch for patch in ax.patches if patch.get_label() in ("members", "non-members")}
+    assert shares(outlines["members"]) == pytest.approx([25, 50, 0, 0, 0, 0, 0, 0, 0, 25])
+    assert shares(outlines["non-members"]) == pytest.approx([90, 0, 0, 0, 0, 10, 0, 0, 0, 0])
+    assert to_rgb(outlines["members"].get_edgecolor()) == to_rgb(plots.MEMBER)
+    assert to_rgb(outlines["non-members"].get_edgecolor()) == to_rgb(plots.NON_MEMBER)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("confidence", "share of the group (%)")
+    assert ax.get_yscale() == ("log" if log else "linear") and ax.get_xlim() == (0, 1)
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["members", "non-members"]
+    rendered(ax.figure)
+
+
+def test_histogram_keeps_values_beyond_the_limits_in_the_last_bins():
+    ax = plots.confidence_histograms([-9.0, -1.5, 0.5, 99.0], [1.9], bins=4, limits=(-2, 2), label="score", names=("a", "b"))
+    first, second = [patch for patch in ax.patches if patch.get_label() in ("a", "b")]
+    assert shares(first) == pytest.approx([50, 0, 25, 25]) and shares(second) == pytest.approx([0, 0, 0, 100])
+    assert ax.get_xlabel() == "score" and ax.get_xlim() == (-2, 2)
+
+
+def test_figures_can_be_drawn_into_given_axes():
+    figure, (left, right) = plt.subplots(1, 2)
+    assert plots.confidence_histograms([0.1], [0.2], ax=left) is left
+    assert plots.estimates({"a": Estimate(0.5, 0.4, 0.6)}, label="AUC", ax=right) is right
+    assert plt.get_fignums() == [figure.number]
+
+
+# --- ROC
+
+
+def curves(n: int, n_non_members: int = 100) -> dict:
+    rng = np.random.default_rng(n)
+    is_member = np.arange(150 + n_non_members) < 150
+    return {f"attack {i}": (rng.normal(is_member * (i + 1) / 2, 1), is_member) for i in range(n)}
+
+
+@pytest.mark.parametrize("n", [1, 8])
+def test_roc_has_every_curve_and_the_chance_line_on_both_axes(n):
+    scores = curves(n)
+    figure = plots.roc(scores)
+    assert isinstance(figure, Figure) and len(figure.axes) == 2
+    for ax in figure.axes:
+        assert (ax.get_xlabel(), ax.get_ylabel()) == ("false-positive rate", "true-positive rate")
+        lines = {line.get_label(): line for line in ax.lines}
+        assert list(lines) == [*scores, "chance"]
+        assert lines["chance"].get_xydata().tolist() == [[0, 0], [1, 1]] and lines["chance"].get_linestyle() == ":"
+        for name, data in scores.items():
+            fpr, tpr, _ = roc_curve(*data)
+            np.testing.assert_array_equal(lines[name].get_xydata(), np.column_stack([fpr, tpr]))
+            assert lines[name].get_drawstyle() == "steps-post"
+        assert len({(line.get_color(), line.get_linestyle()) for line in ax.lines}) == n + 1
+    linear, loglog = figure.axes
+    assert (linear.get_xscale(), linear.get_yscale()) == ("linear", "linear")
+    assert (loglog.get_xscale(), loglog.get_yscale()) == ("log", "log")
+    assert loglog.get_xlim() == loglog.get_ylim() == (0.1, 1)
+    assert [text.get_text() for text in linear.get_legend().get_texts()] == [*scores, "chance"]
+    rendered(figure)
+
+
+def test_roc_starts_where_it_is_told_or_where_the_fewest_non_members_allow():
+    both = {**curves(1, 1000), "few": curves(1, 50)["attack 0"]}
+    assert plots.roc(both).axes[1].get_xlim()[0] == pytest.approx(10 / 50)
+    assert plots.roc(both, smallest_fpr=0.001).axes[1].get_xlim()[0] == pytest.approx(0.001)
+
+
+def test_one_roc_in_given_axes():
+    scores = curves(2)
+    ax = plt.subplots()[1]
+    assert plots.roc_axes(scores, ax=ax, log=True, smallest_fpr=0.01) is ax
+    assert [line.get_label() for line in ax.lines] == [*scores, "chance"]
+    assert (ax.get_xscale(), ax.get_yscale(), ax.get_xlim(), ax.get_ylim()) == ("log", "log", (0.01, 1), (0.01, 1))
+
+
+# --- the others
+
+
+def test_learning_curves():
+    history = {"loss": [2.0, 1.0, 0.5], "accuracy": [0.3, 0.6, 0.9],
+               "validation_loss": [2.1, 1.5, 1.2], "validation_accuracy": [0.2, 0.5, 0.6]}
+    figure = plots.learning_curves(history, names=("seen", "unseen"))
+    assert isinstance(figure, Figure)
+    assert [(ax.get_xlabel(), ax.get_ylabel()) for ax in figure.axes] == [("epoch", "cross-entropy (nats)"),
+                                                                         ("epoch", "accuracy")]
+    for ax, quantity in zip(figure.axes, ("loss", "accuracy")):
+        seen, unseen = ax.lines
+        assert seen.get_xdata().tolist() == [1, 2, 3] and seen.get_ydata().tolist() == history[quantity]
+        assert unseen.get_ydata().tolist() == history[f"validation_{quantity}"]
+        assert (seen.get_label(), unseen.get_label()) == ("seen", "unseen")
+        assert (seen.get_color(), unseen.get_color()) == (plots.MEMBER, plots.NON_MEMBER)
+    assert figure.axes[0].get_ylim()[0] == 0
+    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["seen", "unseen"]
+    rendered(figure)
+
+
+@pytest.mark.parametrize("shape", [(7, 1, 28, 28), (7, 28, 28)])
+@pytest.mark.parametrize("titles", [(), list("abcdefg")])
+def test_image_grid(shape, titles):
+    images = np.random.default_rng(0).random(shape, dtype=np.float32)
+    figure = plots.image_grid(images, titles, columns=3)
+    assert isinstance(figure, Figure) and len(figure.axes) == 9  # three rows, the last with two empty places
+    shown = [ax for ax in figure.axes if ax.images]
+    assert len(shown) == 7 and not any(ax.axison for ax in figure.axes)
+    for i, ax in enumerate(shown):
+        np.testing.assert_array_equal(ax.images[0].get_array(), images.reshape(-1, 28, 28)[i])
+        assert ax.images[0].get_clim() == (0, 1)
+        assert ax.get_title() == (titles[i] if titles else "")
+    assert shown[0].images[0].get_cmap().name == "gray_r", "ink on paper"
+    rendered(figure)
+
+
+@pytest.mark.parametrize("chance", [None, 0.5])
+def test_estimates(chance):
+    rows = {"first": Estimate(0.6, 0.55, 0.66), "second": Estimate(0.5, 0.4, 0.7), "third": Estimate(0.9, 0.8, 1.0)}
+    ax = plots.estimates(rows, label="AUC", chance=chance)
+    assert isinstance(ax, Axes) and ax.get_xlabel() == "AUC"
+    assert len(ax.lines) == 2 * len(rows) + (chance is not None)
+    for y, estimate in enumerate(rows.values()):
+        bar, point = ax.lines[2 * y:2 * y + 2]
+        assert bar.get_xydata().tolist() == [[estimate.low, y], [estimate.high, y]]
+        assert point.get_xydata().tolist() == [[estimate.value, y]]
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == list(rows)
+    assert ax.get_ylim()[0] > ax.get_ylim()[1], "the first row is at the top"
+    if chance is not None:
+        assert set(ax.lines[-1].get_xdata()) == {chance}
+        assert [text.get_text() for text in ax.texts] == ["chance"]
+    rendered(ax.figure)
+
+
+def test_members_and_non_members_have_colours_of_their_own():
+    assert len({plots.MEMBER, plots.NON_MEMBER, plots.NEUTRAL}) == 3
+    assert len(set(plots.SERIES)) == len(plots.SERIES) >= 6
+
+
+# --- sliders
+
+
+@pytest.fixture
+def control(monkeypatch):
+    """The widget that was shown, and the function behind it."""
+    shown = {}
+    monkeypatch.setattr(widgets.ipywidgets, "interact", lambda function, **kw: shown.update(function=function, **kw))
+    return shown
+
+
+def test_sweep_draws_at_both_ends_and_at_the_start(monkeypatch, control):
+    monkeypatch.setenv("MIA_SWEEP_SLIDERS", "1")
+    calls = []
+
+    def draw(value):
+        calls.append(value)
+        plt.figure()
+
+    widgets.slider(draw, low=1, high=9, step=2, start=3, name="n")
+    assert calls == [1, 3, 9]
+    assert plt.get_fignums() == [], "the sweep leaves no figures"
+
+
+@pytest.mark.parametrize("bad", [0.0, 0.25, 1.0])
+def test_an_error_anywhere_in_the_sweep_is_raised(monkeypatch, control, bad):
+    def draw(value):
+        if value == bad:
+            raise ZeroDivisionError(f"at {value}")
+
+    monkeypatch.setenv("MIA_SWEEP_SLIDERS", "1")
+    with pytest.raises(ZeroDivisionError, match=f"at {bad}"):
+        widgets.slider(draw, low=0.0, high=1.0, step=0.25, start=0.25, name="x")
+    assert not control
+    monkeypatch.delenv("MIA_SWEEP_SLIDERS")
+    widgets.slider(draw, low=0.0, high=1.0, step=0.25, start=0.25, name="x")
+    assert control
+
+
+@pytest.mark.parametrize("numbers, kind", [((1, 9, 2, 3), "IntSlider"), ((0.0, 1.0, 0.1, 0.5), "FloatSlider"),
+                                           ((0, 1, 0.1, 0.5), "FloatSlider")])
+def test_slider_is_shown_with_its_range(monkeypatch, control, numbers, kind):
+    monkeypatch.delenv("MIA_SWEEP_SLIDERS", raising=False)
+    calls, (low, high, step, start) = [], numbers
+    widgets.slider(calls.append, low=low, high=high, step=step, start=start, name="threshold")
+    slider = control["value"]
+    assert type(slider).__name__ == kind
+    assert (slider.min, slider.max, slider.step, slider.value, slider.description) == (low, high, step, start, "threshold")
+    assert slider.continuous_update is False
+    assert calls == []
+    control["function"](high)
+    assert calls == [high]
+
+
+def test_moving_the_slider_draws(monkeypatch):
+    """With the real `interact`: once at the start, once more when the reader moves the slider."""
+    monkeypatch.delenv("MIA_SWEEP_SLIDERS", raising=False)
+    made, real = [], widgets.ipywidgets.IntSlider
+    monkeypatch.setattr(widgets.ipywidgets, "IntSlider", lambda **kw: made.append(real(**kw)) or made[-1])
+    calls = []
+    widgets.slider(calls.append, low=0, high=5, step=1, start=2, name="n")
+    made[0].value = 4
+    assert calls == [2, 4]
+
+
+@pytest.mark.parametrize("start", [-0.01, 1.01, float("nan")])
+def test_start_must_lie_on_the_slider(control, start):
+    with pytest.raises(ValueError, match=f"start must lie between 0 and 1, got {start}"):
+        widgets.slider(print, low=0, high=1, step=0.1, start=start, name="x")
+    assert not control
+
+
+# --- checkpoints
+
+
+@pytest.mark.parametrize("value", [0.25, 0.3, 0.5, np.float32(0.5), Estimate(0.3, 0.1, 0.9)])
+def test_between_prints_the_band_and_not_the_value(capsys, value):
+    checks.between("accuracy", value, 0.25, 0.5)
+    assert capsys.readouterr().out == "✓ accuracy lies in [0.25, 0.5]\n"
+
+
+@pytest.mark.parametrize("value, text", [(0.51237, "0.5124"), (0.1, "0.1"), (float("nan"), "nan"), (float("inf"), "inf"),
+                                         (Estimate(0.6, 0.3, 0.7), "0.6")])
+def test_between_says_what_was_measured(capsys, value, text):
+    with pytest.raises(AssertionError) as error:
+        checks.between("accuracy", value, 0.25, 0.5)
+    assert str(error.value) == f"✗ accuracy is {text}, outside [0.25, 0.5]"
+    assert capsys.readouterr().out == ""
+
+
+def test_holds(capsys):
+    checks.holds("members are seen", np.True_)
+    assert capsys.readouterr().out == "✓ members are seen\n"
+    with pytest.raises(AssertionError, match="^✗ not so: members are seen$"):
+        checks.holds("members are seen", np.False_)
+    assert capsys.readouterr().out == ""
+
+
+def stop():
+    raise KeyError("n_members")
+
+
+@pytest.mark.parametrize("check, line", [
+    (lambda: None, "✓ exercise 2.1: the gap grows"),
+    (lambda: checks.NOT_ATTEMPTED, "… exercise 2.1 not attempted yet"),
+    (lambda: "the sign is wrong", "✗ exercise 2.1, not yet: the sign is wrong"),
+    (stop, "✗ exercise 2.1, not yet: it stops with KeyError: 'n_members'"),
+    (lambda: [][0], "✗ exercise 2.1, not yet: it stops with IndexError: list index out of range"),
+    (lambda: checks.holds("x", False), "✗ exercise 2.1, not yet: it stops with AssertionError: ✗ not so: x"),
+])
+def test_exercise_verdicts(capsys, check, line):
+    assert checks.exercise("2.1", check, "the gap grows") is None
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [line]
+
+
+def test_exercise_does_not_swallow_the_stop_button():
+    def interrupted():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        checks.exercise("2.1", interrupted, "done")
