@@ -7,8 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import binomtest, norm, rankdata
+from scipy.stats import beta, binomtest, norm, rankdata
 from sklearn.metrics import roc_curve as _sklearn_roc_curve
+
+DEFAULT_FPRS = (0.01, 0.001)
+N_RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,17 @@ class Estimate:
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
+class SupportedRates(dict):
+    """FPR limit -> `Estimate` of the TPR there. Looking up a limit that the data cannot support says why not."""
+
+    def __init__(self, rates: dict[float, Estimate], n_non_members: int):
+        super().__init__(rates)
+        self.n_non_members = n_non_members
+
+    def __missing__(self, fpr: float) -> Estimate:
+        raise KeyError(_why_not(fpr, self.n_non_members) or f"no TPR at {fpr:g} FPR was asked for; use fprs=({fpr:g},)")
+
+
 @dataclass(frozen=True)
 class AttackReport:
     """What an attack achieves; every figure an `Estimate` at level `confidence`.
@@ -34,6 +48,10 @@ class AttackReport:
         tpr_at_fpr: FPR limit -> TPR there. Clopper–Pearson, with the threshold held fixed: the uncertainty of the FPR
             itself is not in it. Only limits that the number of non-members supports.
         smallest_supported_fpr: 10 / number of non-members: below it one expects fewer than 10 false positives.
+        n_members, n_non_members: counted over all targets.
+
+    With several targets (scores `[T, N]`) all intervals are percentiles of a bootstrap over examples, since the targets'
+    answers about one example are not independent; the targets, and the thresholds, are held fixed.
     """
 
     auc: Estimate
@@ -59,37 +77,97 @@ class AttackReport:
 
 
 def attack_report(scores: ArrayLike, is_member: ArrayLike, threshold: float | None = None,
-                  fprs: tuple[float, ...] = (0.01,), confidence: float = 0.95) -> AttackReport:
+                  fprs: tuple[float, ...] = DEFAULT_FPRS, confidence: float = 0.95, seed: int = 0) -> AttackReport:
     """Measure an attack.
 
     Args:
-        scores: `[N]`, higher = more likely a member. is_member: bool `[N]`.
+        scores: `[N]`, higher = more likely a member; or `[T, N]`, the scores of N examples on each of T targets, pooled.
+        is_member: bool, of the same shape.
         threshold: "member" if score ≥ threshold. Choose it on shadows; chosen on these scores it would flatter the attack.
-        fprs: false-positive rates at which to state the true-positive rate.
+        fprs: false-positive rates at which to state the true-positive rate. Of the default ones, those that the data
+            cannot support are left out.
+        seed: of the bootstrap for several targets.
 
     Raises:
-        ValueError: an FPR limit that so few non-members cannot support (fewer than 10 expected false positives), or
-            scores and memberships that do not fit together.
+        ValueError: an FPR limit was asked for that so few non-members cannot support (fewer than 10 expected false
+            positives), or scores and memberships that do not fit together.
     """
+    shape = np.shape(scores)
+    if len(shape) == 2 and np.shape(is_member) == shape:
+        return _pooled_report(np.asarray(scores), np.asarray(is_member), threshold, fprs, confidence, seed)
     scores, is_member = checked_scores(scores, is_member)
     n_members, n_non_members = int(is_member.sum()), int((~is_member).sum())
-    smallest = 10 / n_non_members
-    for fpr in fprs:
-        if not smallest <= fpr <= 1:
-            raise ValueError(f"a true-positive rate at a false-positive rate of {fpr:g} cannot be claimed with "
-                             f"{n_non_members} non-members: one would expect {fpr * n_non_members:.1f} false positives, "
-                             f"and at least 10 are needed. The smallest FPR supported here is {smallest:.3g}")
     accuracy = advantage = None
     if threshold is not None:
         claimed = scores >= threshold
         true_positives, false_positives = int(claimed[is_member].sum()), int(claimed[~is_member].sum())
         accuracy = proportion(true_positives + n_non_members - false_positives, len(scores), confidence)
         advantage = _difference(true_positives, n_members, false_positives, n_non_members, confidence)
+    rates = {fpr: proportion(true_positives_at_fpr(scores, is_member, fpr), n_members, confidence)
+             for fpr in _supported(fprs, n_non_members)}
     return AttackReport(
         auc=auc(scores, is_member, confidence), accuracy=accuracy, advantage=advantage,
-        tpr_at_fpr={fpr: proportion(true_positives_at_fpr(scores, is_member, fpr), n_members, confidence) for fpr in fprs},
-        threshold=threshold, smallest_supported_fpr=smallest,
+        tpr_at_fpr=SupportedRates(rates, n_non_members), threshold=threshold, smallest_supported_fpr=10 / n_non_members,
         n_members=n_members, n_non_members=n_non_members, confidence=confidence)
+
+
+def _pooled_report(scores: np.ndarray, is_member: np.ndarray, threshold: float | None, fprs: tuple[float, ...],
+                   confidence: float, seed: int) -> AttackReport:
+    """Several targets on the same examples: everything is computed on all T·N scores, resampling whole examples."""
+    n_targets, n = scores.shape
+    flat, truth = checked_scores(scores.ravel(), is_member.ravel())
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must lie between 0 and 1, for instance 0.95; got {confidence}")
+    n_members, n_non_members = int(truth.sum()), int((~truth).sum())
+    fprs = _supported(fprs, n_non_members)
+    _, rank = np.unique(flat, return_inverse=True)
+    limits = {fpr: threshold_at_fpr(flat, truth, fpr) for fpr in fprs}
+
+    def measure(weights: np.ndarray) -> list[float]:  # [N], how often each example was drawn
+        w = np.tile(weights, n_targets)
+        inside, outside = w * truth, w * ~truth
+        below = np.cumsum(per_rank := np.bincount(rank, outside)) - per_rank / 2
+        values = [inside @ below[rank] / (inside.sum() * outside.sum())]
+        for limit in limits.values():
+            values.append(inside[flat >= limit].sum() / inside.sum())
+        if threshold is not None:
+            tpr, fpr = (part[flat >= threshold].sum() / part.sum() for part in (inside, outside))
+            values += [(tpr * inside.sum() + (1 - fpr) * outside.sum()) / w.sum(), tpr - fpr]
+        return values
+
+    def draw() -> np.ndarray:
+        while True:  # a few examples may come without members or without non-members: draw again
+            weights = rng.multinomial(n, np.full(n, 1 / n))
+            if all((weights * kind).any() for kind in (is_member, ~is_member)):
+                return weights
+
+    rng = np.random.default_rng(seed)
+    resampled = [measure(draw()) for _ in range(N_RESAMPLES)]
+    low, high = np.quantile(resampled, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
+    found = [Estimate(float(v), float(lo), float(hi)) for v, lo, hi in zip(measure(np.ones(n)), low, high)]
+    accuracy, advantage = found[-2:] if threshold is not None else (None, None)
+    return AttackReport(
+        auc=found[0], accuracy=accuracy, advantage=advantage,
+        tpr_at_fpr=SupportedRates(dict(zip(fprs, found[1:])), n_non_members), threshold=threshold,
+        smallest_supported_fpr=10 / n_non_members, n_members=n_members, n_non_members=n_non_members, confidence=confidence)
+
+
+def _why_not(fpr: float, n_non_members: int) -> str | None:
+    """Why no true-positive rate can be claimed at this false-positive rate; None if it can."""
+    smallest = 10 / n_non_members
+    if smallest <= fpr <= 1:
+        return None
+    return (f"a true-positive rate at a false-positive rate of {fpr:g} cannot be claimed with {n_non_members} non-members: "
+            f"one would expect {fpr * n_non_members:.1f} false positives, and at least 10 are needed. The smallest FPR "
+            f"supported here is {smallest:.3g}")
+
+
+def _supported(fprs: tuple[float, ...], n_non_members: int) -> list[float]:
+    """The limits that the data support. Those that the caller chose must all be."""
+    for fpr in fprs:
+        if fprs is not DEFAULT_FPRS and (reason := _why_not(fpr, n_non_members)):
+            raise ValueError(reason)
+    return [fpr for fpr in fprs if _why_not(fpr, n_non_members) is None]
 
 
 def roc_curve(scores: ArrayLike, is_member: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -100,10 +178,15 @@ def roc_curve(scores: ArrayLike, is_member: ArrayLike) -> tuple[np.ndarray, np.n
 
 def true_positives_at_fpr(scores: np.ndarray, is_member: np.ndarray, fpr: float) -> int:
     """The most members that a threshold catches while its false-positive rate is at most `fpr`; no interpolation."""
-    found_fpr, found_tpr, _ = roc_curve(scores, is_member)
+    return int((scores[is_member] >= threshold_at_fpr(scores, is_member, fpr)).sum())
+
+
+def threshold_at_fpr(scores: np.ndarray, is_member: np.ndarray, fpr: float) -> float:
+    """The lowest score as a threshold whose false-positive rate is at most `fpr`; infinite if there is none."""
+    found_fpr, _, thresholds = roc_curve(scores, is_member)
     n_non_members = (~is_member).sum()
     allowed = np.round(found_fpr * n_non_members) <= np.floor(fpr * n_non_members + 1e-9)
-    return int(np.round(found_tpr[allowed].max() * is_member.sum()))
+    return float(thresholds[allowed][-1])
 
 
 def auc(scores: ArrayLike, is_member: ArrayLike, confidence: float = 0.95) -> Estimate:
@@ -170,3 +253,47 @@ def checked_scores(scores: ArrayLike, is_member: ArrayLike) -> tuple[np.ndarray,
     if is_member.all() or not is_member.any():
         raise ValueError(f"need members and non-members, got {int(is_member.sum())} members of {len(is_member)}")
     return scores, is_member
+
+
+def epsilon_lower_bound(scores_calibration: ArrayLike, member_calibration: ArrayLike, scores_test: ArrayLike,
+                        member_test: ArrayLike, delta: float = 0.0, confidence: float = 0.95) -> float:
+    """A lower bound on ε, given δ: a training that is (ε, δ)-differentially private would not leak so much.
+
+    Any attack on such a training has TPR ≤ e^ε FPR + δ and 1 − FPR ≤ e^ε (1 − TPR) + δ (Kairouz et al. 2015, 1311.0776).
+    The threshold is chosen on the calibration examples, the rates are counted on the test examples, so nothing has to be
+    corrected for the choice. TPR from below and FPR from above are Clopper–Pearson limits, each at (1 − confidence) / 2.
+
+    Args:
+        scores_…: `[N]`, higher = more likely a member; two disjoint sets of examples. member_…: bool `[N]`.
+        delta: the δ of the claim, in [0, 1).
+
+    Returns:
+        ε ≥ 0 in nats; 0 if nothing is shown. It holds with probability `confidence` if examples are independent.
+
+    Raises:
+        ValueError: delta or confidence out of range, or scores and memberships that do not fit together.
+    """
+    if not 0 <= delta < 1:
+        raise ValueError(f"delta must lie in [0, 1), got {delta}")
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must lie between 0 and 1, for instance 0.95; got {confidence}")
+    scores, is_member = checked_scores(scores_calibration, member_calibration)
+    scores_test, member_test = checked_scores(scores_test, member_test)
+    fpr, tpr, thresholds = roc_curve(scores, is_member)
+    n_in, n_out = is_member.sum(), (~is_member).sum()
+    bounds = _epsilon(np.round(tpr * n_in), n_in, np.round(fpr * n_out), n_out, delta, confidence)
+    claimed = scores_test >= thresholds[np.argmax(bounds)]
+    return float(max(0.0, _epsilon(claimed[member_test].sum(), member_test.sum(), claimed[~member_test].sum(),
+                                   (~member_test).sum(), delta, confidence)))
+
+
+def _epsilon(true_positives: ArrayLike, n_in: int, false_positives: ArrayLike, n_out: int, delta: float,
+             confidence: float) -> np.ndarray:
+    """The bound for counts at fixed thresholds; may be negative."""
+    alpha = (1 - confidence) / 2
+    tpr = np.where(np.equal(true_positives, 0), 0, beta.ppf(alpha, np.maximum(true_positives, 1),
+                                                            n_in - true_positives + 1))
+    fpr = np.where(np.equal(false_positives, n_out), 1, beta.ppf(1 - alpha, np.add(false_positives, 1),
+                                                                 np.maximum(n_out - false_positives, 1)))
+    tiny = np.finfo(float).tiny  # a rate below δ shows nothing: log of next to nothing
+    return np.maximum(np.log(np.maximum(tpr - delta, tiny) / fpr), np.log(np.maximum(1 - fpr - delta, tiny) / (1 - tpr)))

@@ -177,7 +177,7 @@ def _describe(value: object) -> object:
     return f"{value.__module__}.{value.__qualname__}" if callable(value) else value
 
 
-def predict_logits(model: nn.Module, images: Tensor, batch_size: int = 1000) -> np.ndarray:
+def predict_logits(model: nn.Module, images: Tensor, batch_size: int = 250) -> np.ndarray:
     """The model's logits for `images` `[N, …]` as a float32 array `[N, C]`, in evaluation mode (no dropout)."""
     if not isinstance(images, Tensor) or images.dtype != torch.float32:
         raise TypeError("images must be a float32 tensor, got "
@@ -201,9 +201,10 @@ def evaluate(model: nn.Module, data: ImageSet) -> Evaluation:
 
 
 @torch.no_grad()
-def _forward(model: nn.Module, inputs: Tensor, device: torch.device, batch_size: int = 1000) -> Tensor:
+def _forward(model: nn.Module, inputs: Tensor, device: torch.device, batch_size: int = 250) -> Tensor:
     model.eval()
-    return torch.cat([model(chunk.to(device)) for chunk in inputs.split(batch_size)])
+    layout = torch.channels_last if inputs.ndim == 4 else torch.contiguous_format
+    return torch.cat([model(chunk.to(device).contiguous(memory_format=layout)) for chunk in inputs.split(batch_size)])
 
 
 def _n_correct(outputs: Tensor, targets: Tensor) -> Tensor:

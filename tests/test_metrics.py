@@ -293,13 +293,18 @@ def test_report_without_a_threshold():
 def test_unsupported_fpr_is_refused_and_the_smallest_is_named():
     scores, is_member = simulated(500, 400, seed=0)
     with pytest.raises(ValueError, match=r"rate of 0\.01 .* 400 non-members: one would expect 4\.0 false.*here is 0\.025$"):
-        attack_report(scores, is_member)
+        attack_report(scores, is_member, fprs=(0.01,))
     assert list(attack_report(scores, is_member, fprs=(0.025,)).tpr_at_fpr) == [0.025]
     for fpr in (0.0249, 0.0, -0.1, 1.01):
         with pytest.raises(ValueError, match="smallest FPR supported here is 0.025"):
             attack_report(scores, is_member, fprs=(0.5, fpr))
     scores, is_member = simulated(20, 1000, seed=0)
-    assert 0.01 in attack_report(scores, is_member).tpr_at_fpr  # exactly ten expected
+    report = attack_report(scores, is_member)
+    assert list(report.tpr_at_fpr) == [0.01]  # exactly ten expected; of the default limits, 0.001 is left out
+    with pytest.raises(KeyError, match=r"1000 non-members: one would expect 1\.0 false positives"):
+        report.tpr_at_fpr[0.001]
+    with pytest.raises(KeyError, match="use fprs="):
+        report.tpr_at_fpr[0.05]
 
 
 @given(tied_scores(), st.randoms(use_true_random=False))
@@ -355,6 +360,8 @@ BAD = {
 @pytest.mark.parametrize("case", BAD)
 def test_errors_say_what_is_wrong(function, case):
     scores, is_member, error, message = BAD[case]
+    if function is attack_report and case == "a dimension too many":
+        scores, is_member = np.expand_dims(scores, 0), np.expand_dims(is_member, 0)  # two are several targets
     with pytest.raises(error, match=message):
         function(np.asarray(scores), np.asarray(is_member))
 
