@@ -174,7 +174,8 @@ def rmia(target_confidence: ArrayLike, shadow_confidence: ArrayLike, member_mask
     kinds = ("in", "out") if mode == "online" else ("out",)
     p, shadow_p, mask = _checked_shadows(target_confidence, shadow_confidence, member_mask, kinds)
     nobody = np.zeros(np.shape(population_shadow_confidence), dtype=bool)
-    q, shadow_q, _ = _checked_shadows(population_target_confidence, population_shadow_confidence, nobody, ("out",))
+    q, shadow_q, _ = _checked_shadows(population_target_confidence, population_shadow_confidence, nobody, ("out",),
+                                      whose="population: ")
     if len(shadow_p) != len(shadow_q):
         raise ValueError(f"{len(shadow_p)} shadows for the examples, but {len(shadow_q)} for the population")
     for name, values in (("target", p), ("shadow", shadow_p), ("population", q), ("population shadow", shadow_q)):
@@ -218,19 +219,19 @@ def _log_density(x: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> np.nd
 
 
 def _checked_shadows(target: ArrayLike, shadows: ArrayLike, member_mask: ArrayLike,
-                     kinds: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+                     kinds: tuple[str, ...], whose: str = "") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """`[N]`, `[S, N]` in float64 and the mask, in which every example has shadows of the given kinds."""
     target, shadows, mask = np.asarray(target), np.asarray(shadows), np.asarray(member_mask)
     if mask.dtype != bool:
         raise TypeError(f"member_mask must be boolean, got {mask.dtype}; convert with .astype(bool)")
     if target.ndim != 1 or shadows.ndim != 2 or shadows.shape[1:] != target.shape or mask.shape != shadows.shape:
-        raise ValueError("expected the target's values [N], the shadows' [S, N] and member_mask [S, N], got "
+        raise ValueError(f"{whose}expected the target's values [N], the shadows' [S, N] and member_mask [S, N], got "
                          f"{list(target.shape)}, {list(shadows.shape)} and {list(mask.shape)}")
     if shadows.size == 0:
-        raise ValueError(f"no shadows or no examples: the shadows' values are {list(shadows.shape)}")
+        raise ValueError(f"{whose}no shadows or no examples: the shadows' values are {list(shadows.shape)}")
     target, shadows = target.astype(np.float64), shadows.astype(np.float64)
     if bad := int((~np.isfinite(target)).sum() + (~np.isfinite(shadows)).sum()):
-        raise ValueError(f"{bad} values are NaN or infinite")
+        raise ValueError(f"{whose}{bad} values are NaN or infinite")
     for kind in kinds:
         lacking = ~mask.any(0) if kind == "in" else mask.all(0)
         if lacking.any():

@@ -38,8 +38,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def _read(path: Path) -> tuple[dict, dict] | None:
-    """Tensors and metadata of an entry, or None if it cannot be trusted."""
+def read_entry(path: Path) -> tuple[dict, dict] | None:
+    """Tensors and content of an entry, or None if it is not there or cannot be trusted."""
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
@@ -50,10 +50,26 @@ def _read(path: Path) -> tuple[dict, dict] | None:
         return None
 
 
+def write_entry(path: Path, tensors: dict, content: object) -> None:
+    """Write tensors and JSON-able content so that `read_entry` finds all of it or nothing.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    metadata = {"mia": json.dumps({"content": content, "sha256": _digest(tensors, content)})}
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(save({k: v.contiguous() for k, v in tensors.items()}, metadata))
+
+
 def _digest(tensors: dict, content: object) -> str:
     digest = hashlib.sha256(save({name: tensors[name].contiguous() for name in sorted(tensors)}))
     digest.update(json.dumps(content).encode())
     return digest.hexdigest()
+
+
+def name_of(key: dict) -> str:
+    """A file name for everything that determines a result, as JSON-able values."""
+    return hashlib.sha256(json.dumps([ENTRY_FORMAT, key], sort_keys=True).encode()).hexdigest()[:20]
 
 
 def _warn_not_kept(error: OSError) -> None:
@@ -73,28 +89,25 @@ def load_or_make(kind: str, key: dict, make: Callable[[], tuple[dict, dict]]) ->
     that of two processes that ask at once one works and the other waits. A damaged entry is reported once with a
     `UserWarning` and made again. If the folder cannot be written, the result is returned without being kept, with a warning.
     """
-    name = hashlib.sha256(json.dumps([ENTRY_FORMAT, key], sort_keys=True).encode()).hexdigest()[:20]
-    path = cache_dir() / kind / f"{name}.safetensors"
+    path = cache_dir() / kind / f"{name_of(key)}.safetensors"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path.with_suffix(".lock"))
         lock.acquire()
     except OSError as error:
-        if path.exists() and (entry := _read(path)) is not None:
+        if path.exists() and (entry := read_entry(path)) is not None:
             return entry
         _warn_not_kept(error)
         return make()
     try:
         if path.exists():
-            entry = _read(path)
+            entry = read_entry(path)
             if entry is not None:
                 return entry
             warnings.warn(f"the cache entry {path.name} is damaged; training again", stacklevel=2)
         tensors, content = make()
-        metadata = {"mia": json.dumps({"content": content, "sha256": _digest(tensors, content)})}
         try:
-            with atomic_path(path) as temporary:
-                temporary.write_bytes(save({k: v.contiguous() for k, v in tensors.items()}, metadata))
+            write_entry(path, tensors, content)
         except OSError as error:  # a full disk must not cost the result
             _warn_not_kept(error)
         return tensors, content

@@ -171,8 +171,14 @@ def _supported(fprs: tuple[float, ...], n_non_members: int) -> list[float]:
 
 
 def roc_curve(scores: ArrayLike, is_member: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """False-positive rates, true-positive rates and thresholds, one entry for each distinct score."""
+    """False-positive rates, true-positive rates and thresholds: first infinity, then each distinct score.
+
+    Raises:
+        ValueError: infinite scores, or scores and memberships that do not fit together.
+    """
     scores, is_member = checked_scores(scores, is_member)
+    if n_infinite := int(np.isinf(scores).sum()):
+        raise ValueError(f"{n_infinite} scores are infinite, and thresholds must be finite; clip the scores")
     return _sklearn_roc_curve(is_member, scores, drop_intermediate=False)
 
 

@@ -9,11 +9,21 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import beta
+from scipy.stats import beta, binom
 from sklearn.metrics import accuracy_score, roc_auc_score
 
 from mia_helpers import metrics
-from mia_helpers.metrics import Estimate, attack_report, auc, best_threshold, checked_scores, proportion, roc_curve
+from mia_helpers.metrics import (
+    Estimate,
+    attack_report,
+    auc,
+    best_threshold,
+    checked_scores,
+    epsilon_lower_bound,
+    proportion,
+    roc_curve,
+    threshold_at_fpr,
+)
 
 
 @st.composite
@@ -227,6 +237,24 @@ def test_no_interpolation_within_ties():
     assert [metrics.true_positives_at_fpr(scores, is_member, fpr) for fpr in (0.3, 1 / 3, 0.6, 2 / 3)] == [0, 2, 2, 3]
 
 
+@given(tied_scores(), st.integers(0, 20))
+@settings(max_examples=40, deadline=None)
+def test_threshold_at_fpr_is_the_lowest_score_allowed(data, twentieths):
+    scores, is_member = data
+
+    def allowed(threshold):
+        return Fraction(int((scores[~is_member] >= threshold).sum())) <= Fraction(twentieths, 20) * int((~is_member).sum())
+
+    expected = min([t for t in scores if allowed(t)], default=math.inf)
+    assert threshold_at_fpr(scores, is_member, twentieths / 20) == expected
+
+
+def test_threshold_at_fpr_worked_out_by_hand():
+    scores, is_member = np.array([5.0, 4, 3, 2, 1]), np.array([False, True, False, True, False])
+    assert [threshold_at_fpr(scores, is_member, fpr) for fpr in (0, 0.33, 1 / 3, 0.66, 2 / 3, 1)] == [
+        math.inf, math.inf, 4, 4, 2, 1]
+
+
 @given(tied_scores())
 @settings(max_examples=40, deadline=None)
 def test_roc_curve_has_every_threshold(data):
@@ -336,6 +364,21 @@ def test_estimate_as_text():
     assert f"{Estimate(-0.01, -0.2, 0.1)}" == "-0.010 [-0.200, 0.100]"
 
 
+@pytest.mark.parametrize("n_targets", [None, 4])
+def test_looking_up_a_rate_says_why_it_is_not_there(n_targets):
+    scores, is_member = simulated(300, 500, seed=5) if n_targets is None else pooled(n_targets, 200, seed=5)
+    n_non_members = int((~is_member).sum())
+    rates = attack_report(scores, is_member, fprs=(0.1,)).tpr_at_fpr
+    assert list(rates) == [0.1] and isinstance(rates[0.1], Estimate)
+    with pytest.raises(KeyError, match=rf"{n_non_members} non-members: one would expect 0\.\d false .* here is 0\.0\d+"):
+        rates[0.001]
+    with pytest.raises(KeyError, match=r"no TPR at 0\.2 FPR was asked for; use fprs=\(0\.2,\)"):
+        rates[0.2]
+    with pytest.raises(KeyError, match="cannot be claimed"):
+        rates[1.5]
+    assert rates.get(0.2) is None and 0.2 not in rates
+
+
 # --- errors
 
 
@@ -360,8 +403,8 @@ BAD = {
 @pytest.mark.parametrize("case", BAD)
 def test_errors_say_what_is_wrong(function, case):
     scores, is_member, error, message = BAD[case]
-    if function is attack_report and case == "a dimension too many":
-        scores, is_member = np.expand_dims(scores, 0), np.expand_dims(is_member, 0)  # two are several targets
+    if function is attack_report and case == "a dimension too many":  # two dimensions are several targets
+        scores, is_member, message = [scores], [is_member], r"got \[1, 1, 2\] and \[1, 1, 2\]"
     with pytest.raises(error, match=message):
         function(np.asarray(scores), np.asarray(is_member))
 
@@ -375,3 +418,287 @@ def test_a_single_member_says_nothing_about_precision():
 def test_confidence_outside_0_and_1_is_refused(confidence):
     with pytest.raises(ValueError, match="between 0 and 1"):
         metrics.auc([0.1, 0.2, 0.3, 0.4], np.array([True, False, True, False]), confidence)
+
+
+# --- several targets
+
+
+def pooled(n_targets: int, n: int, seed: int, gap: float = 0.7, same: float = 0.6) -> tuple[np.ndarray, np.ndarray]:
+    """Scores of n examples on several targets; a share of each score is the example's own, on every target."""
+    rng = np.random.default_rng(seed)
+    is_member = rng.random((n_targets, n)) < 0.5
+    noise = math.sqrt(same) * rng.normal(size=n) + math.sqrt(1 - same) * rng.normal(size=(n_targets, n))
+    return gap * is_member + noise, is_member
+
+
+def values_of(report) -> dict[str, float]:
+    return {name: estimate.value for name, estimate in report.to_dict().items() if estimate}
+
+
+@pytest.mark.parametrize("threshold", [None, 0.4])
+@pytest.mark.parametrize("decimals", [0, 1, 12])
+def test_pooled_values_are_those_of_all_scores_together(threshold, decimals):
+    scores, is_member = pooled(3, 150, seed=0)
+    scores = scores.round(decimals)  # ties within and between targets
+    report = attack_report(scores, is_member, threshold=threshold, fprs=(0.05, 0.3))
+    flat = attack_report(scores.ravel(), is_member.ravel(), threshold=threshold, fprs=(0.05, 0.3))
+    assert values_of(report) == pytest.approx(values_of(flat), abs=1e-12)
+    assert len(values_of(report)) == (3 if threshold is None else 5)
+    assert (report.n_members, report.n_non_members) == (flat.n_members, flat.n_non_members)
+    assert report.n_members + report.n_non_members == 450
+    assert (report.threshold, report.smallest_supported_fpr) == (threshold, flat.smallest_supported_fpr)
+
+
+@given(tied_scores(), st.integers(1, 4), st.randoms(use_true_random=False))
+@settings(max_examples=8, deadline=None)
+def test_pooled_values_with_many_ties(data, n_targets, random):
+    orders = [random.sample(range(len(data[0])), len(data[0])) for _ in range(n_targets)]
+    scores, is_member = (np.array([part[order] for order in orders]) for part in data)
+    report = attack_report(scores, is_member, threshold=0.5, fprs=())
+    flat = attack_report(scores.ravel(), is_member.ravel(), threshold=0.5, fprs=())
+    assert values_of(report) == pytest.approx(values_of(flat), abs=1e-12)
+    for estimate in report.to_dict().values():
+        assert estimate.low <= estimate.high
+
+
+def widths(report) -> dict[str, float]:
+    return {name: estimate.high - estimate.low for name, estimate in report.to_dict().items() if estimate}
+
+
+def test_the_same_target_many_times_is_worth_no_more_than_once():
+    scores, is_member = pooled(1, 300, seed=1)
+    settings = {"threshold": 0.3, "fprs": (0.1,), "seed": 7}
+    once = attack_report(scores, is_member, **settings).to_dict()
+    often = attack_report(np.tile(scores, (9, 1)), np.tile(is_member, (9, 1)), **settings).to_dict()
+    for name, estimate in once.items():
+        assert dataclasses.astuple(often[name]) == pytest.approx(dataclasses.astuple(estimate), abs=1e-12), name
+    single = attack_report(scores[0], is_member[0], **settings)  # formulae instead of the bootstrap
+    for name, width in widths(attack_report(scores, is_member, **settings)).items():
+        assert width == pytest.approx(widths(single)[name], rel=0.15), name
+    pretending = attack_report(np.tile(scores[0], 9), np.tile(is_member[0], 9), **settings)
+    assert widths(pretending)["AUC"] < 0.36 * widths(single)["AUC"]
+
+
+def test_independent_targets_narrow_the_interval_as_they_should():
+    many = widths(attack_report(*pooled(9, 300, seed=2, same=0.0), threshold=0.3, fprs=(0.1,)))
+    one = widths(attack_report(*pooled(1, 300, seed=2, same=0.0), threshold=0.3, fprs=(0.1,)))
+    for name in one:
+        assert many[name] == pytest.approx(one[name] / 3, rel=0.25), name
+
+
+def test_pooled_interval_covers_the_truth_as_often_as_it_says(monkeypatch):
+    monkeypatch.setattr(metrics, "N_RESAMPLES", 200)
+    truth, repetitions = NormalDist().cdf(0.7 / math.sqrt(2)), 200
+    found = [attack_report(*pooled(4, 120, seed), fprs=()).auc for seed in range(repetitions)]
+    assert 0.90 <= np.mean([f.low <= truth <= f.high for f in found]) <= 0.985
+    assert np.mean([f.value for f in found]) == pytest.approx(truth, abs=0.01)
+
+
+def test_pooled_reports_repeat_themselves_and_do_not_touch_the_global_seed():
+    data = pooled(3, 100, seed=3)
+    np.random.seed(5)
+    before = np.random.get_state()[1].copy()
+    assert attack_report(*data, threshold=0.0, seed=1) == attack_report(*data, threshold=0.0, seed=1)
+    np.testing.assert_array_equal(np.random.get_state()[1], before)
+    first, other = (attack_report(*data, threshold=0.0, seed=seed) for seed in (1, 2))
+    assert values_of(first) == values_of(other)
+    assert first.auc.low != other.auc.low
+    assert widths(first)["AUC"] == pytest.approx(widths(other)["AUC"], rel=0.15)
+
+
+def test_the_order_of_the_targets_does_not_matter():
+    scores, is_member = pooled(4, 120, seed=4)
+    order = [2, 0, 3, 1]
+    settings = {"threshold": 0.3, "fprs": (0.1,)}
+    expected = attack_report(scores, is_member, **settings).to_dict()
+    for name, found in attack_report(scores[order], is_member[order], **settings).to_dict().items():
+        assert dataclasses.astuple(found) == pytest.approx(dataclasses.astuple(expected[name]), abs=1e-12), name
+
+
+@pytest.mark.parametrize("kind", [True, False])
+def test_draws_without_members_or_without_non_members_are_drawn_again(kind):
+    is_member = np.array([[kind, not kind, not kind, not kind]] * 2)  # a third of the draws lack the first example
+    report = attack_report(np.arange(8.0).reshape(2, 4), is_member, threshold=3.0, fprs=())
+    assert all(np.isfinite(dataclasses.astuple(estimate)).all() for estimate in report.to_dict().values())
+
+
+def test_pooled_confidence():
+    data, found = pooled(2, 150, seed=6), []
+    for confidence in (0.5, 0.8, 0.95, 0.99):
+        report = attack_report(*data, threshold=0.3, fprs=(0.1,), confidence=confidence)
+        assert report.confidence == confidence
+        found.append(list(widths(report).values()))
+    assert (np.diff(found, axis=0) > 0).all()
+
+
+POOLED_BAD = {
+    "three dimensions": (np.zeros((2, 2, 2)), np.ones((2, 2, 2), bool), {}, ValueError,
+                         r"got \[2, 2, 2\] and \[2, 2, 2\]"),
+    "one membership for all targets": (np.zeros((2, 3)), np.array([True, False, True]), {}, ValueError,
+                                       r"got \[2, 3\] and \[3\]"),
+    "transposed": (np.zeros((2, 3)), np.ones((3, 2), bool), {}, ValueError, r"got \[2, 3\] and \[3, 2\]"),
+    "flat scores": (np.zeros(6), np.ones((2, 3), bool), {}, ValueError, r"got \[6\] and \[2, 3\]"),
+    "integers": (np.zeros((2, 2)), np.eye(2, dtype=int), {}, TypeError, "must be boolean, got int64"),
+    "NaN": (np.array([[0, np.nan], [1, 2]]), np.eye(2, dtype=bool), {}, ValueError, "1 scores are NaN"),
+    "members only": (np.zeros((2, 2)), np.ones((2, 2), bool), {}, ValueError, "got 4 members of 4"),
+    "empty": (np.zeros((0, 2)), np.zeros((0, 2), bool), {}, ValueError, "got 0 members of 0"),
+    "confidence": (np.zeros((2, 2)), np.eye(2, dtype=bool), {"confidence": 95}, ValueError, "between 0 and 1"),
+    "unsupported": (np.zeros((2, 20)), np.eye(2, 20, dtype=bool), {"fprs": (0.1,)}, ValueError,
+                    "38 non-members: one would expect 3.8 false positives"),
+}
+
+
+@pytest.mark.parametrize("case", POOLED_BAD)
+def test_errors_of_pooled_reports(case):
+    scores, is_member, settings, error, message = POOLED_BAD[case]
+    with pytest.raises(error, match=message):
+        attack_report(scores, is_member, **settings)
+
+
+# --- empirical epsilon
+
+
+def claims(true_positives: int, n_in: int, false_positives: int, n_out: int) -> tuple[np.ndarray, np.ndarray]:
+    """Scores 1 for so many members and non-members, 0 for the rest."""
+    scores = np.concatenate([np.arange(n_in) < true_positives, np.arange(n_out) < false_positives]).astype(float)
+    return scores, np.arange(n_in + n_out) < n_in
+
+
+CLEAR = claims(40, 40, 0, 40)  # calibration that puts the threshold at 1
+
+
+# Clopper-Pearson limits from Newcombe (1998), Statistics in Medicine 17, 857-872, table I, method 5:
+# 81/263: 0.2527 … 0.3676; 15/148: 0.0579 … 0.1617; 0/20: 0 … 0.1684; 1/29: 0.0009 … 0.1776; complements by symmetry.
+@pytest.mark.parametrize("counts, expected", [
+    ((20, 20, 0, 20), math.log(0.8316 / 0.1684)),
+    ((81, 263, 15, 148), math.log(0.2527 / 0.1617)),
+    ((81, 263, 1, 29), math.log(0.2527 / 0.1776)),
+    ((148 - 15, 148, 263 - 81, 263), math.log(0.2527 / 0.1617)),  # the other inequality, on those not claimed
+    ((15, 148, 81, 263), 0.0),
+    ((0, 20, 0, 20), 0.0),
+    ((20, 20, 20, 20), 0.0)])
+def test_epsilon_from_published_limits(counts, expected):
+    assert epsilon_lower_bound(*CLEAR, *claims(*counts)) == pytest.approx(expected, abs=0.002)
+
+
+@pytest.mark.parametrize("delta", [0.0, 0.01, 0.1])
+@pytest.mark.parametrize("confidence", [0.5, 0.9, 0.99])
+@pytest.mark.parametrize("n_in, n_out", [(50, 50), (10, 200), (200, 10)])
+def test_epsilon_of_perfect_separation(n_in, n_out, confidence, delta):
+    tail = (1 - confidence) / 2
+    tpr, fpr = tail ** (1 / n_in), 1 - tail ** (1 / n_out)  # all n, or none of n: closed forms
+    expected = max(0.0, math.log((tpr - delta) / fpr), math.log((1 - fpr - delta) / (1 - tpr)))
+    assert expected > 0
+    assert epsilon_lower_bound(*CLEAR, *claims(n_in, n_in, 0, n_out), delta, confidence) == pytest.approx(expected)
+
+
+@given(st.integers(0, 30), st.integers(0, 25), st.sampled_from([0.0, 0.05, 0.3]))
+@settings(max_examples=60, deadline=None)
+def test_epsilon_against_binomial_tails(k1, k2, delta):
+    """The limits, found by bisection on the binomial tails, in each of the two inequalities."""
+    n1, n2, tail = 30, 25, 0.025
+
+    def solve(excess):
+        low, high = 0.0, 1.0
+        for _ in range(60):
+            middle = (low + high) / 2
+            low, high = (low, middle) if excess(middle) else (middle, high)
+        return low
+
+    tpr = solve(lambda p: binom.sf(k1 - 1, n1, p) > tail) if k1 else 0.0
+    fpr = solve(lambda p: binom.cdf(k2, n2, p) < tail) if k2 < n2 else 1.0
+    bounds = [math.log((a - delta) / b) for a, b in ((tpr, fpr), (1 - fpr, 1 - tpr)) if a > delta]
+    found = epsilon_lower_bound(*CLEAR, *claims(k1, n1, k2, n2), delta)
+    assert found == pytest.approx(max([0.0, *bounds]), abs=1e-9)
+
+
+def test_epsilon_chooses_its_threshold_on_the_calibration_examples_alone():
+    scores, is_member = claims(20, 20, 0, 20)
+    assert epsilon_lower_bound(scores, is_member, scores, is_member) > 1.5
+    assert epsilon_lower_bound(*CLEAR, scores - 1, is_member) == 0  # no test score reaches the threshold
+    assert epsilon_lower_bound(-scores, is_member, scores, is_member) == 0  # a sign learnt wrong is not put right
+
+
+def test_epsilon_of_constant_scores_and_of_noise():
+    constant = np.ones(200), np.arange(200) < 100
+    assert epsilon_lower_bound(*constant, *constant) == 0
+    shown = [epsilon_lower_bound(*simulated(200, 200, 2 * seed, gap=0), *simulated(200, 200, 2 * seed + 1, gap=0)) > 0
+             for seed in range(200)]
+    assert np.mean(shown) <= 0.05
+
+
+def randomised_response(epsilon: float, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The truth about a membership with probability e^ε / (1 + e^ε), else its opposite: (ε, 0)-private and no better."""
+    rng = np.random.default_rng(seed)
+    is_member = np.arange(n) < n // 2
+    told = is_member ^ (rng.random(n) >= math.exp(epsilon) / (1 + math.exp(epsilon)))
+    return told.astype(float), is_member
+
+
+@pytest.mark.parametrize("epsilon", [0.5, 2.0])
+def test_epsilon_stays_below_the_truth(epsilon):
+    found = [epsilon_lower_bound(*randomised_response(epsilon, 400, 2 * seed),
+                                 *randomised_response(epsilon, 400, 2 * seed + 1)) for seed in range(400)]
+    assert np.mean(np.array(found) <= epsilon) >= 0.95
+    assert np.mean(np.array(found) > 0) > 0.9  # and shows something
+
+
+@pytest.mark.parametrize("epsilon", [0.5, 2.0, 4.0])
+def test_epsilon_comes_close_with_many_examples(epsilon):
+    n = 2_000_000
+    found = epsilon_lower_bound(*randomised_response(epsilon, n, 1), *randomised_response(epsilon, n, 2))
+    assert 0.97 * epsilon < found < epsilon + 0.01
+
+
+def test_delta_lowers_the_bound():
+    data = [part for seed in (1, 2) for part in randomised_response(2.0, 2000, seed)]
+    found = [epsilon_lower_bound(*data, delta=delta) for delta in (0.0, 1e-5, 0.1, 0.3, 0.9)]
+    assert found[0] == pytest.approx(found[1], abs=1e-3)
+    assert found == sorted(found, reverse=True) and found[0] > found[2] > found[3] > found[4] == 0
+
+
+def test_a_stricter_confidence_lowers_the_bound():
+    data = [part for seed in (1, 2) for part in randomised_response(1.0, 1000, seed)]
+    found = [epsilon_lower_bound(*data, confidence=confidence) for confidence in (0.5, 0.9, 0.95, 0.999)]
+    assert found == sorted(set(found), reverse=True) and found[-1] > 0
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=25, deadline=None)
+def test_epsilon_only_uses_the_order_of_the_scores(seed):
+    data = [*simulated(60, 80, seed, gap=1.5), *simulated(70, 50, seed + 1, gap=1.5)]
+    expected = epsilon_lower_bound(*data)
+    for transform in (lambda s: 3 * s - 7, np.exp, np.arctan):
+        assert epsilon_lower_bound(transform(data[0]), data[1], transform(data[2]), data[3]) == expected
+    order = np.random.default_rng(seed).permutation(len(data[0]))
+    assert epsilon_lower_bound(data[0][order], data[1][order], *data[2:]) == expected
+
+
+INFINITE = np.array([np.inf, -np.inf, *range(38)]), np.arange(40) % 2 == 0
+
+
+@pytest.mark.parametrize("call", [
+    lambda: roc_curve(*INFINITE), lambda: best_threshold(*INFINITE), lambda: threshold_at_fpr(*INFINITE, 0.5),
+    lambda: attack_report(*INFINITE, fprs=(0.5,)), lambda: attack_report(*(part[None] for part in INFINITE), fprs=(0.5,)),
+    lambda: epsilon_lower_bound(*INFINITE, *CLEAR)])
+def test_infinite_scores_have_no_threshold(call):
+    with pytest.raises(ValueError, match="2 scores are infinite, and thresholds must be finite; clip the scores"):
+        call()
+
+
+@pytest.mark.parametrize("settings, message", [
+    ({"delta": 1.0}, r"delta must lie in \[0, 1\), got 1"), ({"delta": -0.1}, "delta"), ({"delta": math.nan}, "delta"),
+    ({"confidence": 0}, "between 0 and 1"), ({"confidence": 1}, "between 0 and 1"), ({"confidence": 95}, "between 0 and 1"),
+    ({"confidence": math.nan}, "between 0 and 1")])
+def test_epsilon_refuses_settings_out_of_range(settings, message):
+    with pytest.raises(ValueError, match=message):
+        epsilon_lower_bound(*CLEAR, *CLEAR, **settings)
+
+
+@pytest.mark.parametrize("part", ["calibration", "test"])
+@pytest.mark.parametrize("case", BAD)
+def test_epsilon_refuses_scores_that_do_not_fit(part, case):
+    scores, is_member, error, message = BAD[case]
+    bad = np.asarray(scores), np.asarray(is_member)
+    with pytest.raises(error, match=message):
+        epsilon_lower_bound(*(bad + CLEAR if part == "calibration" else CLEAR + bad))

@@ -1,0 +1,94 @@
+"""Other model families, for notebook 07: any classifier's probabilities, and the path of one record through a tree."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from numpy.typing import ArrayLike
+from sklearn.base import ClassifierMixin
+from sklearn.tree import DecisionTreeClassifier
+
+from mia_helpers.plots import MEMBER, NEUTRAL, NON_MEMBER
+
+
+def probabilities(model: ClassifierMixin, records: ArrayLike, n_classes: int) -> np.ndarray:
+    """A fitted scikit-learn classifier's probabilities of classes 0 … n_classes − 1, float64 `[N, C]`.
+
+    A class that the model has not seen gets probability 0, so that the columns of models trained on different members
+    mean the same.
+
+    Raises:
+        TypeError: the model gives no probabilities.
+        ValueError: its classes are not integers in 0 … n_classes − 1.
+    """
+    if not hasattr(model, "predict_proba"):
+        raise TypeError(f"{type(model).__name__} has no predict_proba; wrap it, for instance "
+                        "CalibratedClassifierCV(model, ensemble=False)")
+    classes = np.asarray(model.classes_)
+    if classes.dtype.kind not in "iu" or classes.min() < 0 or classes.max() >= n_classes:
+        raise ValueError(f"the model's classes must be integers in 0 … {n_classes - 1}, got {classes.tolist()}; "
+                         "number the labels from 0")
+    answers = np.asarray(model.predict_proba(records), dtype=np.float64)
+    full = np.zeros((len(answers), n_classes))
+    full[:, classes] = answers
+    return full
+
+
+@dataclass(frozen=True)
+class Step:
+    """One node on a record's way down a tree.
+
+    Attributes:
+        feature, threshold: the question asked here is "is record[feature] ≤ threshold?"; None in the leaf.
+        at_most: the record's answer; None in the leaf.
+        members: how many training records of each class have come to this node, int `[C]`.
+    """
+
+    feature: int | None
+    threshold: float | None
+    at_most: bool | None
+    members: np.ndarray
+
+
+def path(tree: DecisionTreeClassifier, record: ArrayLike) -> list[Step]:
+    """The way of one record, `[F]`, from the root of a fitted tree to its leaf.
+
+    Raises:
+        ValueError: the record has another number of features than the tree was fitted on.
+    """
+    record = np.asarray(record, dtype=np.float64)
+    if record.shape != (tree.n_features_in_,):
+        raise ValueError(f"expected one record [{tree.n_features_in_}], got shape {list(record.shape)}")
+    inner, steps, node = tree.tree_, [], 0
+    while True:
+        shares = inner.value[node, 0] / inner.value[node, 0].sum()
+        members = np.round(shares * inner.n_node_samples[node]).astype(int)
+        if inner.children_left[node] == -1:
+            return [*steps, Step(None, None, None, members)]
+        feature, threshold = int(inner.feature[node]), float(inner.threshold[node])
+        at_most = bool(np.float32(record[feature]) <= threshold)  # the tree itself compares in float32
+        steps.append(Step(feature, threshold, at_most, members))
+        node = inner.children_left[node] if at_most else inner.children_right[node]
+
+
+def plot_path(tree: DecisionTreeClassifier, record: ArrayLike, *, feature_names: Sequence[str], class_names: Sequence[str],
+              ax: Axes) -> Axes:
+    """The members left after each answer, from top (all) to bottom (the leaf), for a tree of two classes; no legend.
+
+    Raises:
+        ValueError: not two classes, or a record that does not fit the tree.
+    """
+    if len(class_names) != 2 or len(tree.classes_) != 2:
+        raise ValueError(f"expected two classes, got {len(class_names)} names and {len(tree.classes_)} classes in the tree")
+    steps = path(tree, record)
+    answers = [f"{feature_names[step.feature]} {'≤' if step.at_most else '>'} {step.threshold:.3g}" for step in steps[:-1]]
+    names = ["all members", *answers]
+    for y, step in enumerate(steps):
+        first, second = step.members
+        ax.barh(y, first, color=MEMBER, label=class_names[0] if y == 0 else None)
+        ax.barh(y, second, left=first, color=NON_MEMBER, label=class_names[1] if y == 0 else None)
+        ax.text(first + second, y, f" {first} + {second}", va="center", color=NEUTRAL, fontsize="small")
+    ax.set(yticks=range(len(steps)), yticklabels=names, ylim=(len(steps) - 0.4, -0.6), xlabel="members left",
+           xlim=(0, 1.25 * steps[0].members.sum()))
+    return ax
