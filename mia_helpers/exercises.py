@@ -180,6 +180,47 @@ def exercise_1_2(area: Callable[[np.ndarray, np.ndarray], float]) -> None:
     exercise("1.2", check, "the area under the ROC curve is the share of pairs in the right order")
 
 
+def exercise_6_1(sigmas: Callable[[np.ndarray, np.ndarray], tuple[float, float]]) -> None:
+    """LiRA's shared standard deviations, from the residuals of the in-shadows and of the out-shadows."""
+
+    def check() -> str | None:
+        rng = np.random.default_rng(0)
+        mask = rng.random((12, 4000)) < 0.5
+        mask[:4] = [[True], [True], [False], [False]]  # two of each kind at least
+        phi = rng.normal(0, 5, 4000) + np.where(mask, 3, 1) * rng.normal(size=mask.shape)  # σ_in = 3, σ_out = 1
+        if (found := sigmas(phi, mask)) is None:
+            return NOT_ATTEMPTED
+        sigma_in, sigma_out = (float(value) for value in found)
+        if sigma_in > 4:
+            return f"σ_in is {sigma_in:.2f} where 3 is expected; are the examples' own means taken off?"
+        if sigma_out > 2:
+            return f"σ_out is {sigma_out:.2f} where 1 is expected; does it come from the out-shadows?"
+        if not (isclose(sigma_in, 3, rel_tol=0.02) and isclose(sigma_out, 1, rel_tol=0.02)):
+            return f"σ_in and σ_out are {sigma_in:.3f} and {sigma_out:.3f}, not 3 and 1; is one taken off for each mean?"
+        return None
+
+    exercise("6.1", check, "each σ comes from its own shadows, and the differences between digits are not in it")
+
+
+def exercise_6_2(rmia_by_pairs: Callable[[np.ndarray, np.ndarray, float], np.ndarray]) -> None:
+    """RMIA's score from all pairs, ties included."""
+
+    def check() -> str | None:
+        rng = np.random.default_rng(0)
+        for gamma in (1.0, 2.0):
+            ratio, population = (rng.integers(1, 9, n) / 4 for n in (30, 50))
+            if (found := rmia_by_pairs(ratio, population, gamma)) is None:
+                return NOT_ATTEMPTED
+            expected = [sum(r / z >= gamma for z in population) / 50 for r in ratio]
+            if np.shape(found) != (30,):
+                return f"one score for each of 30 candidates is expected, got shape {list(np.shape(found))}"
+            if not np.allclose(found, expected):
+                return f"with gamma = {gamma:g} the first scores are {found[:3]}, not {expected[:3]}"
+        return None
+
+    exercise("6.2", check, "the score is a share of the population, between 0 and 1")
+
+
 def exercise_7_1(auc_of_gap: Callable[[float, float], float]) -> None:
     """The AUC of the gap attack from the two accuracies, against counted pairs."""
 
@@ -216,3 +257,55 @@ def exercise_7_2(factory: Callable[[int], ClassifierMixin]) -> None:
         return None
 
     exercise("7.2", check, "a useful model that gives away every member; being certain of members alone is not enough")
+
+
+def exercise_5_3(best_tpr: Callable[[float, float, float], float]) -> None:
+    """The most that any attack can catch in a differentially private model."""
+
+    def check() -> str | None:
+        if best_tpr(1.0, 0.0, 0.01) is None:
+            return NOT_ATTEMPTED
+        for arguments, expected in (((1.0, 0.001, 0.01), 0.01 * e + 0.001), ((8.0, 0.0, 0.01), 1 - 0.99 * e ** -8),
+                                    ((1.0, 0.0, 0.9), 1 - 0.1 / e), ((0.0, 0.0, 0.3), 0.3), ((2.0, 0.5, 0.9), 1.0)):
+            if not isclose(found := best_tpr(*arguments), expected, rel_tol=1e-9):
+                return f"best_tpr{arguments} gives {found:.4g}, expected {expected:.4g}; the smaller of both limits counts"
+        return None
+
+    exercise("5.3", check, "at ε = 1 and an FPR of 1 % nobody catches more than 3 % of the members; at ε = 8 almost all")
+
+
+def exercise_9_1(some_alarm: Callable[[int, float], float]) -> None:
+    """The chance of a false alarm among many slices."""
+
+    def check() -> str | None:
+        if some_alarm(20, 0.95) is None:
+            return NOT_ATTEMPTED
+        for n_slices, level in ((1, 0.95), (20, 0.95), (20, 0.9975), (100, 0.99)):
+            expected = 1 - ((1 + level) / 2) ** n_slices
+            if not isclose(found := some_alarm(n_slices, level), expected, rel_tol=1e-6):
+                return f"some_alarm({n_slices}, {level}) gives {found:.4g}, expected {expected:.4g}; only the lower end alarms"
+        return None
+
+    exercise("9.1", check, "with 20 slices at 95 % four audits in ten raise an alarm by luck; at 99.75 % one in forty")
+
+
+def exercise_9_2(blind_auc: Callable[[np.ndarray, np.ndarray], float]) -> None:
+    """A cross-validated classifier that tells members from non-members without the model."""
+
+    def check() -> str | None:
+        rng = np.random.default_rng(0)
+        is_member, noise = rng.permutation(np.arange(600) < 300), rng.normal(size=(600, 3))
+        alike = blind_auc(noise, is_member)
+        if alike is None:
+            return NOT_ATTEMPTED
+        if not 0.38 < alike < 0.62:
+            return f"on groups that are alike it gives {alike:.2f}; is it scored on examples that it did not learn from?"
+        shifted, spread = noise.copy(), noise.copy()
+        shifted[is_member, 0] += 1.5
+        spread[is_member, 0] *= 5
+        for what, features in (("the mean", shifted), ("the spread", spread)):
+            if not (found := blind_auc(features, is_member)) > 0.68:
+                return f"it gives {found:.2f} for groups that differ in {what}; at least 0.68 is within reach"
+        return None
+
+    exercise("9.2", check, "a blind classifier sees a shift and a spread, and nothing where there is nothing")

@@ -1,0 +1,50 @@
+"""The exercises' checks: a plausible wrong answer is told why it is wrong. (Stubs and solutions run in the notebooks.)"""
+
+import math
+import re
+
+import numpy as np
+import pytest
+import torch
+from sklearn.tree import DecisionTreeClassifier
+
+from mia_helpers import exercises, signals
+
+
+def slipped_sigmas(phi, mask):
+    values = np.where(mask, phi, np.nan)
+    return np.nanstd(values), np.nanstd(values)
+
+
+def sigma_in_twice(phi, mask):
+    mean = np.where(mask, phi, 0).sum(0) / mask.sum(0)
+    sigma = np.sqrt((np.where(mask, phi - mean, 0) ** 2).sum() / (mask.sum(0) - 1).sum())
+    return sigma, sigma
+
+
+WRONG = [
+    (exercises.exercise_1_1, lambda tpr, fpr, prior: (tpr + 1 - fpr) / 2, r"accuracy\(1.0, 0.01, 0.001\) gives 0.995"),
+    (exercises.exercise_1_2, lambda members, others: (members[:, None] > others).mean(), "do ties count half"),
+    (exercises.exercise_2_1, lambda n_classes: math.log(n_classes), "not the loss at probability 1"),
+    (exercises.exercise_2_2, lambda n_members: 0.1, "not smaller than gap_of"),
+    (exercises.exercise_2_2, lambda n_members: -0.1, "should be read better"),
+    (exercises.exercise_3_1, lambda a, b: (a == b).mean(), "is e computed as in the text"),
+    (exercises.exercise_3_2, lambda images: torch.rot90(images, 1, (2, 3)), "comes back at"),
+    (exercises.exercise_4_1, lambda tpr, fpr, prior: tpr / (tpr + fpr), "of a million people"),
+    (exercises.exercise_4_2, lambda signal: 0.05, "a constant signal should leave 0"),
+    (exercises.exercise_4_2, lambda signal: 0.3 if signal is signals.max_confidence else 0.0, "is it target minus blind"),
+    (exercises.exercise_6_1, slipped_sigmas, "are the examples' own means taken off"),
+    (exercises.exercise_6_1, sigma_in_twice, "does it come from the out-shadows"),
+    (exercises.exercise_6_2, lambda ratio, z, gamma: (ratio[:, None] / z > gamma).mean(1), "the first scores are"),
+    (exercises.exercise_6_2, lambda ratio, z, gamma: (ratio[:, None] / z >= gamma).mean(), "one score for each of 30"),
+    (exercises.exercise_7_1, lambda on_members, on_unseen: on_members - on_unseen, "counting pairs gives 0.55"),
+    (exercises.exercise_7_2, lambda seed: DecisionTreeClassifier(random_state=seed), "the loss threshold has an AUC of 0.5"),
+]
+
+
+@pytest.mark.parametrize(("check", "answer", "why"), WRONG, ids=[check.__name__ for check, *_ in WRONG])
+def test_a_wrong_answer_is_told_why(check, answer, why, capsys):
+    check(answer)
+    number = check.__name__.removeprefix("exercise_").replace("_", ".")
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"✗ exercise {number}, not yet: ") and re.search(why, printed)
