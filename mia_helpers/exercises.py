@@ -16,6 +16,38 @@ from mia_helpers.checks import NOT_ATTEMPTED, exercise
 from mia_helpers.metrics import auc
 
 
+def exercise_1_1(accuracy: Callable[[float, float, float], float]) -> None:
+    """Accuracy of an attack at any prior."""
+
+    def check() -> str | None:
+        if accuracy(0.6, 0.4, 0.5) is None:
+            return NOT_ATTEMPTED
+        for arguments, expected in (((0.6, 0.4, 0.5), 0.6), ((1.0, 0.01, 0.001), 0.99001), ((0.0, 0.0, 0.001), 0.999)):
+            if not isclose(accuracy(*arguments), expected, rel_tol=1e-9):
+                return f"accuracy{arguments} gives {accuracy(*arguments):.4g}, and {expected} is right"
+        return None
+
+    exercise("1.1", check, "at a prior of 1 in 1,000 the lazy adversary wins: 0.999 against 0.990 at best")
+
+
+def exercise_1_2(area: Callable[[np.ndarray, np.ndarray], float]) -> None:
+    """AUC from its definition, with ties."""
+
+    def check() -> str | None:
+        rng = np.random.default_rng(0)
+        for decimals in (8, 1):  # without ties and with many
+            members, non_members = rng.normal(0.3, 1, 40).round(decimals), rng.normal(0, 1, 30).round(decimals)
+            if (found := area(members, non_members)) is None:
+                return NOT_ATTEMPTED
+            expected = auc(np.concatenate([members, non_members]), np.arange(70) < 40).value
+            if not isclose(found, expected, rel_tol=1e-9):
+                ties = " (do ties count half?)" if decimals == 1 else ""
+                return f"the area is {found:.4f} where {expected:.4f} is expected{ties}"
+        return None
+
+    exercise("1.2", check, "the area under the ROC curve is the share of pairs in the right order")
+
+
 def exercise_2_1(floor: Callable[[int], float]) -> None:
     """The lowest loss of a double softmax, for any number of classes."""
 
@@ -148,36 +180,19 @@ def exercise_5_2(aim: Callable[[float, int], float]) -> None:
     exercise("5.2", check, "smoothing puts a target where there was none, and members are pulled to it")
 
 
-def exercise_1_1(accuracy: Callable[[float, float, float], float]) -> None:
-    """Accuracy of an attack at any prior."""
+def exercise_5_3(best_tpr: Callable[[float, float, float], float]) -> None:
+    """The most that any attack can catch in a differentially private model."""
 
     def check() -> str | None:
-        if accuracy(0.6, 0.4, 0.5) is None:
+        if best_tpr(1.0, 0.0, 0.01) is None:
             return NOT_ATTEMPTED
-        for arguments, expected in (((0.6, 0.4, 0.5), 0.6), ((1.0, 0.01, 0.001), 0.99001), ((0.0, 0.0, 0.001), 0.999)):
-            if not isclose(accuracy(*arguments), expected, rel_tol=1e-9):
-                return f"accuracy{arguments} gives {accuracy(*arguments):.4g}, and {expected} is right"
+        for arguments, expected in (((1.0, 0.001, 0.01), 0.01 * e + 0.001), ((8.0, 0.0, 0.01), 1 - 0.99 * e ** -8),
+                                    ((1.0, 0.0, 0.9), 1 - 0.1 / e), ((0.0, 0.0, 0.3), 0.3), ((2.0, 0.5, 0.9), 1.0)):
+            if not isclose(found := best_tpr(*arguments), expected, rel_tol=1e-9):
+                return f"best_tpr{arguments} gives {found:.4g}, expected {expected:.4g}; the smaller of both limits counts"
         return None
 
-    exercise("1.1", check, "at a prior of 1 in 1,000 the lazy adversary wins: 0.999 against 0.990 at best")
-
-
-def exercise_1_2(area: Callable[[np.ndarray, np.ndarray], float]) -> None:
-    """AUC from its definition, with ties."""
-
-    def check() -> str | None:
-        rng = np.random.default_rng(0)
-        for decimals in (8, 1):  # without ties and with many
-            members, non_members = rng.normal(0.3, 1, 40).round(decimals), rng.normal(0, 1, 30).round(decimals)
-            if (found := area(members, non_members)) is None:
-                return NOT_ATTEMPTED
-            expected = auc(np.concatenate([members, non_members]), np.arange(70) < 40).value
-            if not isclose(found, expected, rel_tol=1e-9):
-                ties = " (do ties count half?)" if decimals == 1 else ""
-                return f"the area is {found:.4f} where {expected:.4f} is expected{ties}"
-        return None
-
-    exercise("1.2", check, "the area under the ROC curve is the share of pairs in the right order")
+    exercise("5.3", check, "at ε = 1 and an FPR of 1 % nobody catches more than 3 % of the members; at ε = 8 almost all")
 
 
 def exercise_6_1(sigmas: Callable[[np.ndarray, np.ndarray], tuple[float, float]]) -> None:
@@ -259,19 +274,43 @@ def exercise_7_2(factory: Callable[[int], ClassifierMixin]) -> None:
     exercise("7.2", check, "a useful model that gives away every member; being certain of members alone is not enough")
 
 
-def exercise_5_3(best_tpr: Callable[[float, float, float], float]) -> None:
-    """The most that any attack can catch in a differentially private model."""
+def exercise_8_1(last_layer_norm: Callable[[np.ndarray, int, np.ndarray], float]) -> None:
+    """The gradient norm of a last linear layer, weights and biases, against autograd's."""
 
     def check() -> str | None:
-        if best_tpr(1.0, 0.0, 0.01) is None:
-            return NOT_ATTEMPTED
-        for arguments, expected in (((1.0, 0.001, 0.01), 0.01 * e + 0.001), ((8.0, 0.0, 0.01), 1 - 0.99 * e ** -8),
-                                    ((1.0, 0.0, 0.9), 1 - 0.1 / e), ((0.0, 0.0, 0.3), 0.3), ((2.0, 0.5, 0.9), 1.0)):
-            if not isclose(found := best_tpr(*arguments), expected, rel_tol=1e-9):
-                return f"best_tpr{arguments} gives {found:.4g}, expected {expected:.4g}; the smaller of both limits counts"
+        generator = torch.Generator().manual_seed(0)
+        for n_units, n_classes in ((3, 2), (128, 10)):
+            layer = torch.nn.Linear(n_units, n_classes, dtype=torch.float64)
+            units = torch.randn(n_units, generator=generator, dtype=torch.float64)
+            logits = layer(units)
+            torch.nn.functional.cross_entropy(logits[None], torch.tensor([1])).backward()
+            found = last_layer_norm(logits.detach().softmax(0).numpy(), 1, units.numpy())
+            if found is None:
+                return NOT_ATTEMPTED
+            expected = float(torch.cat([layer.weight.grad.ravel(), layer.bias.grad]).norm())
+            if not isclose(found, expected, rel_tol=1e-6):
+                return (f"with {n_units} units and {n_classes} classes it gives {found:.4g}, and autograd {expected:.4g}; "
+                        "are the biases in it?")
         return None
 
-    exercise("5.3", check, "at ε = 1 and an FPR of 1 % nobody catches more than 3 % of the members; at ε = 8 almost all")
+    exercise("8.1", check, "how wrong the answer is, times how strongly the hidden units fire")
+
+
+def exercise_8_2(order_free: Callable[[np.ndarray], np.ndarray]) -> None:
+    """Features of hidden units `[N, D]` that do not change with the order of the units, and keep all their values."""
+
+    def check() -> str | None:
+        rng = np.random.default_rng(0)
+        units = rng.normal(size=(20, 7))
+        if (found := order_free(units)) is None:
+            return NOT_ATTEMPTED
+        if not np.allclose(order_free(units[:, rng.permutation(7)]), found):
+            return "with the hidden units in another order it gives other features"
+        if np.shape(found) != (20, 7) or not np.allclose(np.sort(found, axis=1), np.sort(units, axis=1)):
+            return "each row must keep its 7 values, in an order that does not depend on the units'"
+        return None
+
+    exercise("8.2", check, "two networks that differ only in the order of their units look alike")
 
 
 def exercise_9_1(some_alarm: Callable[[int, float], float]) -> None:
@@ -283,7 +322,7 @@ def exercise_9_1(some_alarm: Callable[[int, float], float]) -> None:
         for n_slices, level in ((1, 0.95), (20, 0.95), (20, 0.9975), (100, 0.99)):
             expected = 1 - ((1 + level) / 2) ** n_slices
             if not isclose(found := some_alarm(n_slices, level), expected, rel_tol=1e-6):
-                return f"some_alarm({n_slices}, {level}) gives {found:.4g}, expected {expected:.4g}; only the lower end alarms"
+                return f"some_alarm({n_slices}, {level}) gives {found:.4g}, expected {expected:.4g}; one end alarms"
         return None
 
     exercise("9.1", check, "with 20 slices at 95 % four audits in ten raise an alarm by luck; at 99.75 % one in forty")

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import ClassifierMixin
 from sklearn.tree import DecisionTreeClassifier
 
-from mia_helpers.plots import MEMBER, NEUTRAL, NON_MEMBER
+from mia_helpers.plots import NEUTRAL, SERIES
 
 
 def probabilities(model: ClassifierMixin, records: ArrayLike, n_classes: int) -> np.ndarray:
@@ -85,10 +85,10 @@ def plot_path(tree: DecisionTreeClassifier, record: ArrayLike, *, feature_names:
     answers = [f"{feature_names[step.feature]} {'≤' if step.at_most else '>'} {step.threshold:.3g}" for step in steps[:-1]]
     names = ["all members", *answers]
     for y, step in enumerate(steps):
-        first, second = step.members
-        ax.barh(y, first, color=MEMBER, label=class_names[0] if y == 0 else None)
-        ax.barh(y, second, left=first, color=NON_MEMBER, label=class_names[1] if y == 0 else None)
+        first, second = step.members  # neither members nor non-members, hence other colours
+        ax.barh(y, first, color=SERIES[3], label=class_names[0] if y == 0 else None)
+        ax.barh(y, second, left=first, color=SERIES[2], label=class_names[1] if y == 0 else None)
         ax.text(first + second, y, f" {first} + {second}", va="center", color=NEUTRAL, fontsize="small")
     ax.set(yticks=range(len(steps)), yticklabels=names, ylim=(len(steps) - 0.4, -0.6), xlabel="members left",
-           xlim=(0, 1.25 * steps[0].members.sum()))
+           xlim=(0, 1.45 * steps[0].members.sum()))
     return ax

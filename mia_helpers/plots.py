@@ -104,3 +104,39 @@ def estimates(rows: Mapping[str, Estimate], *, label: str, chance: float | None 
                     color=NEUTRAL, fontsize="small")
     ax.set(yticks=range(len(rows)), yticklabels=list(rows), xlabel=label, ylim=(len(rows) - 0.5, -0.5))
     return ax
+
+
+def pareto(utility: ArrayLike, leakage: ArrayLike) -> np.ndarray:
+    """Positions of those that no other beats: none has more utility with no more leakage, or less leakage with no less
+    utility. By rising utility; `[N]` each."""
+    utility, leakage = np.asarray(utility), np.asarray(leakage)
+    best = [i for i in range(len(utility)) if not any(
+        utility[j] >= utility[i] and leakage[j] <= leakage[i] and (utility[j] > utility[i] or leakage[j] < leakage[i])
+        for j in range(len(utility)))]
+    return np.array(sorted(best, key=lambda i: utility[i]), dtype=int)
+
+
+def tradeoff(rows: Mapping[str, tuple[Estimate, Estimate]], *, labels: tuple[str, str], chance: float | None = None,
+             offsets: Mapping[str, tuple[float, float]] | None = None, ax: Axes | None = None) -> Axes:
+    """Utility (right is better) against leakage (down is better), an interval on both axes, the Pareto frontier in black.
+
+    Args:
+        rows: name -> (utility, leakage). labels: of the two axes. chance: leakage of a blind guess, a dotted line.
+        offsets: name -> where its label goes, in points from the dot; default to the upper right.
+    """
+    ax = ax or plt.subplots(figsize=(9, 5.4), layout="constrained")[1]
+    frontier = pareto([u.value for u, _ in rows.values()], [leak.value for _, leak in rows.values()])
+    for i, (name, (u, leak)) in enumerate(rows.items()):
+        colour = MEMBER if i in frontier else NEUTRAL
+        ax.plot([u.low, u.high], [leak.value] * 2, color=colour, linewidth=1.2)
+        ax.plot([u.value] * 2, [leak.low, leak.high], color=colour, linewidth=1.2)
+        ax.plot(u.value, leak.value, "o", color=colour)
+        dx, dy = (offsets or {}).get(name, (5, 5))
+        ax.annotate(name, (u.value, leak.value), xytext=(dx, dy), textcoords="offset points", color=colour,
+                    fontsize="small", ha="left" if dx >= 0 else "right", va="bottom" if dy >= 0 else "top")
+    best = [list(rows.values())[i] for i in frontier]
+    ax.plot([u.value for u, _ in best], [leak.value for _, leak in best], color="black", linewidth=1, zorder=0)
+    if chance is not None:
+        ax.axhline(chance, color=NEUTRAL, linestyle=":", linewidth=1.2)
+    ax.set(xlabel=labels[0], ylabel=labels[1])
+    return ax

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from filelock import FileLock
+from joblib.parallel import get_active_backend
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
@@ -143,8 +144,8 @@ def train_shadows_with(fit: Callable[[np.ndarray, np.ndarray, int], object], n_s
         fit: called as `fit(inputs [n, …], labels [n], seed)` with NumPy arrays; returns a model.
         inputs: numbers `[N, …]`. labels: integers `[N]`.
         answer: called as `answer(model, inputs)`; returns logits `[N, C]`. Default for torch modules.
-        key: text that names all that `fit` and `answer` do, settings included; it stands for them in the cache, which cannot
-            look into them. Without it nothing is kept, and an interrupted run starts again.
+        key: text that names all that `fit` and `answer` do, settings included; with their own source code it stands for them
+            in the cache, which cannot look further. Without it nothing is kept, and an interrupted run starts again.
         Others: as in `train_shadows`.
 
     Raises:
@@ -155,13 +156,23 @@ def train_shadows_with(fit: Callable[[np.ndarray, np.ndarray, int], object], n_s
     inputs, labels = _checked(inputs, labels, float32=False)
     n_members, n_candidates = _checked_sizes(n_shadows, n_members, n_candidates, len(inputs))
     settings = {"key": key, "n_members": n_members, "n_candidates": n_candidates}
-    folder = None if key is None else _folder(settings | {"seed": seed}, inputs, labels)
+    folder = None if key is None else _folder(settings | {"seed": seed, "source": [_source(fit), _source(answer)]}, inputs,
+                                              labels)
     mask = _memberships(n_shadows, seed, n_members, n_candidates, len(inputs))
 
     def make(missing: list[int]) -> Iterator[tuple[int, np.ndarray]]:
         return _parallel(missing, n_jobs, _train_with, lambda i: (fit, answer, inputs, labels, mask[i], _seed_of(seed, i)))
 
     return _farm(make, folder, ShadowBank(np.empty(0), mask, labels, seed, settings), progress)
+
+
+def _source(function: Callable) -> str:
+    """The source code of a function, of what a partial calls, or of an object's class; empty where there is none."""
+    function = getattr(function, "func", function)
+    try:
+        return inspect.getsource(function if inspect.isroutine(function) or inspect.isclass(function) else type(function))
+    except (OSError, TypeError):
+        return ""
 
 
 def _train_with(index: int, fit: Callable, answer: Callable, inputs: np.ndarray, labels: np.ndarray, members: np.ndarray,
@@ -202,7 +213,7 @@ def _farm(make: Callable[[list[int]], Iterator[tuple[int, np.ndarray]]], folder:
         if _open(whole) is None:
             missing = [i for i in range(n_shadows) if read_entry(parts[i]) is None]
             for i, logits in count(make(missing), initial=n_shadows - len(missing)):
-                write_entry(parts[i], {"logits": torch.from_numpy(logits)}, {"shadow": i})
+                write_entry(parts[i], {"logits": torch.from_numpy(np.require(logits, requirements="W"))}, {"shadow": i})
             _assemble(parts, whole)
         return replace(bank, logits=_open(whole))
     finally:
@@ -233,10 +244,15 @@ def _sequential(missing: list[int], model: Callable, images: np.ndarray, labels:
 
 def _parallel(missing: list[int], n_jobs: int | None, train: Callable, arguments: Callable[[int], tuple]) -> Iterator:
     """`train(i, *arguments(i))` for each i, in several processes; results as they come."""
-    if n_jobs is None and joblib.effective_n_jobs() == 1:
+    if n_jobs is None and joblib.effective_n_jobs(None) == 1:
         n_jobs = torch.get_num_threads()
-    tasks = (joblib.delayed(train)(i, *arguments(i)) for i in missing)
-    return joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")(tasks) if missing else iter(())
+    if getattr(get_active_backend()[0], "supports_return_generator", False):
+        step, return_as = len(missing), "generator_unordered"
+    else:  # Ray's backend, for one: it returns only when all is done, so give it a few at a time, and keep those
+        step, return_as = 2 * joblib.effective_n_jobs(n_jobs), "list"
+    for start in range(0, len(missing), max(step, 1)):
+        tasks = (joblib.delayed(train)(i, *arguments(i)) for i in missing[start:start + step])
+        yield from joblib.Parallel(n_jobs=n_jobs, return_as=return_as)(tasks)
 
 
 @contextlib.contextmanager

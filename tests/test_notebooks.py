@@ -27,6 +27,7 @@ FIRST_AUTHORS = {  # arXiv id -> surname of the first author
     "2003.10595": "Song", "2005.10881": "Jayaraman", "2005.13702": "Rezaei", "2007.14321": "Choquette-Choo",
     "2111.09679": "Ye", "2112.03570": "Carlini", "2305.08846": "Steinke", "2312.03262": "Zarifzadeh",
     "2404.17399": "Aerni", "2406.16201": "Das", "2406.17975": "Meeus", "2409.19798": "Zhang",
+    "2007.14191": "Papernot", "2011.11660": "Tramèr", "2207.05801": "Chen", "2007.15528": "Li",
 }
 
 _spec = importlib.util.spec_from_file_location("notebooks_conftest", ROOT / "notebooks" / "conftest.py")

@@ -1,6 +1,7 @@
 """The shadow farm, with real interruptions: killed parents, killed workers, damaged files, a cluster that loses a worker."""
 
 import contextlib
+import functools
 import os
 import signal
 import subprocess
@@ -251,6 +252,19 @@ def test_models_that_are_not_torch(cache, records, n_jobs):
     assert not list(cache.iterdir())  # without a key nothing is kept
 
 
+@pytest.mark.parametrize(("threads", "config", "n_processes"), [(2, {}, 2), (1, {}, 1), (1, {"n_jobs": 2}, 2)])
+def test_how_many_processes_by_default(cache, records, threads, config, n_processes):
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with joblib.parallel_config(**config):
+            bank = train_shadows_with(lambda x, labels, seed: time.sleep(0.2), 6, *records, progress=False,
+                                      answer=lambda model, x: np.full((len(x), 2), float(os.getpid())))
+    finally:
+        torch.set_num_threads(before)
+    assert len(np.unique(bank.logits)) == n_processes and (os.getpid() in bank.logits) == (n_processes == 1)
+
+
 def test_seeds_differ_from_shadow_to_shadow(cache, records):
     bank = train_shadows_with(class_means, 3, *records, answer=lambda model, x: np.full((len(x), 2), float(model[1] % 1000)),
                               n_jobs=1, progress=False)
@@ -268,6 +282,21 @@ def test_a_key_stands_for_the_training(cache, records):
     for key, n_shadows, n_trained in (("a", 2, 2), ("a", 2, 2), ("a", 3, 3), ("b", 2, 5), (None, 2, 7), (None, 2, 9)):
         train_shadows_with(fit, n_shadows, *records, key=key, **options)
         assert len(trained) == n_trained
+
+
+def test_another_function_under_the_same_key_is_noticed(cache, records):
+    def minus_square(model, x):
+        return -((x[:, None] - model[0]) ** 2).sum(-1)
+
+    def minus_distance(model, x):
+        return -np.abs(x[:, None] - model[0]).sum(-1)
+
+    options = {"key": "k", "n_jobs": 1, "progress": False}
+    found = [train_shadows_with(functools.partial(class_means), 1, *records, answer=answer, **options)
+             for answer in (minus_square, minus_distance)]
+    assert (found[0].logits != found[1].logits).any() and len(list(cache.glob("shadows/*"))) == 2
+    assert shadows._source(functools.partial(class_means)) == shadows._source(class_means) != ""
+    assert shadows._source(Tiny()) == shadows._source(Tiny) and shadows._source(len) == ""
 
 
 @pytest.mark.parametrize(("change", "error", "message"), [
@@ -378,6 +407,25 @@ def test_on_a_cluster_that_loses_a_worker(cache, digits, monkeypatch):
             bank = farm(digits, 6, epochs=40, n_jobs=None)
     assert killed
     np.testing.assert_array_equal(bank.logits, local)
+
+
+class AllAtOnce(joblib.parallel.ThreadingBackend):
+    """A backend that cannot hand out results as they come, as Ray's cannot."""
+
+    supports_return_generator = False
+
+
+def test_on_a_backend_that_returns_all_at_once(cache, digits, monkeypatch):
+    local = np.array(farm(digits, 5).logits)
+    monkeypatch.setenv("MIA_CACHE_DIR", str(cache / "other"))
+    joblib.register_parallel_backend("all at once", AllAtOnce)
+    kept = []
+    original = shadows._train_one
+    monkeypatch.setattr(shadows, "_train_one", lambda *a: kept.append(len(parts(cache / "other"))) or original(*a))
+    monkeypatch.setattr(shadows.inspect, "getsource", lambda f: "")
+    with joblib.parallel_config(backend="all at once", n_jobs=1):
+        np.testing.assert_array_equal(farm(digits, 5, n_jobs=None).logits, local)
+    assert kept == [0, 0, 2, 2, 4]  # two at a time, and those are kept before the next
 
 
 # ------------------------------------------------------------------------------------------------------------------- errors

@@ -1,0 +1,197 @@
+"""Other adversaries, for notebook 08: attacks with nothing but labels, and attacks with the model's parameters.
+
+Torch side: images in, one number (or row of numbers) for each example out. A label-only attack is given `ask`, a function
+from images `[N, …]` to labels `[N]`, and can use nothing else; `Service` makes one of a model and counts the queries.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy.stats import norm
+from torch import Tensor, nn
+from torch.func import functional_call, grad, vmap
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.functional import affine
+
+from mia_helpers.training import predict_logits, seeded
+
+Ask = Callable[[Tensor], np.ndarray]  # images [N, …] -> labels [N]
+
+
+class Service:
+    """A model behind a counter: hand the bound method `labels` or `logits` to an adversary, and nothing else.
+
+    Attributes:
+        n_queries: images that have been answered so far.
+    """
+
+    def __init__(self, model: nn.Module):
+        self._model, self.n_queries = model, 0
+
+    def labels(self, images: Tensor) -> np.ndarray:
+        """The predicted classes of images `[N, …]`, int64 `[N]`."""
+        return self.logits(images).argmax(-1)
+
+    def logits(self, images: Tensor) -> np.ndarray:
+        """The model's logits, float32 `[N, C]`."""
+        answers = predict_logits(self._model, images)
+        self.n_queries += len(images)
+        return answers
+
+
+# -------------------------------------------------------------------------------------------------------- label-only
+
+
+def moved(images: Tensor, right: int = 0, down: int = 0, angle: float = 0.0) -> Tensor:
+    """Images `[N, 1, H, W]` shifted by whole pixels and turned anticlockwise by degrees; what comes in is paper (0)."""
+    return affine(images, angle=-angle, translate=[right, down], scale=1.0, shear=[0.0],
+                  interpolation=InterpolationMode.BILINEAR)
+
+
+def right_answers(ask: Ask, images: Tensor, labels: Tensor, changes: Sequence[Callable[[Tensor], Tensor]]) -> np.ndarray:
+    """Does the model still answer with the label when an image is changed? (Choquette-Choo et al. 2020, 2007.14321)
+
+    Args:
+        ask: images `[N, …]` to predicted labels `[N]`. images: `[N, …]`. labels: integers `[N]`.
+        changes: K functions from images to as many images of the same shape, for instance shifts; K queries an example.
+
+    Returns:
+        bool `[N, K]`. The mean of a row is the example's agreement.
+
+    Raises:
+        ValueError: no changes, a change that returns another shape, or labels that do not fit.
+    """
+    truth = _labels(images, labels)
+    if not len(changes):
+        raise ValueError("changes is empty; give at least one function from images to images, e.g. lambda x: x")
+    columns = []
+    for i, change in enumerate(changes):
+        copies = change(images)
+        if copies.shape != images.shape:
+            raise ValueError(f"change {i} turns images {list(images.shape)} into {list(copies.shape)}; it must keep the "
+                             "shape")
+        columns.append(_answers(ask, copies) == truth)
+    return np.stack(columns, axis=1)
+
+
+def noise_distance(ask: Ask, images: Tensor, labels: Tensor, *, sigma: float, n_draws: int, seed: int) -> np.ndarray:
+    """The distance to the decision boundary, from how often the label survives Gaussian noise.
+
+    If the boundary is a plane at distance d, a copy with noise N(0, σ²) in each pixel gets the label with probability
+    Φ(d / σ). So d is estimated as σ Φ⁻¹((k + ½) / (n + 1)), with k of n copies right. Negative: on the wrong side. Noise as
+    a label-only signal: Choquette-Choo et al. 2020, 2007.14321; distance as one: also Li & Zhang 2020, 2007.15528, who
+    find it with more queries by an adversarial attack.
+
+    Args:
+        ask: images `[N, …]` to predicted labels `[N]`. images: `[N, …]`. labels: integers `[N]`.
+        sigma: standard deviation of the noise, in units of a pixel value. All copies are asked about as they come, also
+            outside [0, 1]. n_draws: copies, and so queries, for each example. seed: of the noise.
+
+    Returns:
+        float64 `[N]`, in the units of a pixel value (Euclidean norm over the image); at most σ Φ⁻¹((n + ½) / (n + 1)).
+
+    Raises:
+        ValueError: sigma not positive, n_draws below 1, or labels that do not fit.
+    """
+    truth = _labels(images, labels)
+    if not (sigma > 0 and np.isfinite(sigma)):
+        raise ValueError(f"sigma must be a positive number, got {sigma}")
+    if n_draws < 1:
+        raise ValueError(f"n_draws must be at least 1, got {n_draws}")
+    survived = np.zeros(len(truth))
+    with seeded(seed):
+        for _ in range(n_draws):
+            survived += _answers(ask, images + sigma * torch.randn(images.shape)) == truth
+    return sigma * norm.ppf((survived + 0.5) / (n_draws + 1))
+
+
+def _labels(images: Tensor, labels: Tensor) -> np.ndarray:
+    labels = np.asarray(labels)
+    if labels.dtype.kind not in "iu" or labels.shape != (len(images),):
+        raise ValueError(f"labels must be integers [{len(images)}], one for each image, got {labels.dtype} "
+                         f"{list(labels.shape)}")
+    return labels
+
+
+def _answers(ask: Ask, images: Tensor) -> np.ndarray:
+    answers = np.asarray(ask(images))
+    if answers.shape != (len(images),):
+        raise ValueError(f"ask must return one label for each image, [{len(images)}], but returned {list(answers.shape)}; "
+                         "pass a function that returns labels, e.g. Service(model).labels")
+    return answers
+
+
+# --------------------------------------------------------------------------------------------------------- white-box
+
+
+def gradient_norms(model: nn.Module, images: Tensor, labels: Tensor, *, parameters: Sequence[str] | None = None,
+                   chunk: int = 100) -> np.ndarray:
+    """For each example the norm of the loss's gradient, one number for each parameter tensor (Nasr et al. 2018, 1812.00910).
+
+    All examples of a chunk at once with `torch.func` (`vmap` over `grad`), in float64 and evaluation mode: the members'
+    gradients are so small that float32 would round the largest part of them, p_y − 1, to zero.
+
+    Args:
+        model: a network that returns logits. images: `[N, …]`. labels: integers `[N]`.
+        parameters: names as in `model.named_parameters()`; default all.
+        chunk: examples at once; memory grows with chunk × number of parameters.
+
+    Returns:
+        Euclidean norms, float64 `[N, P]`, in the order of `parameters`. The norm of the whole gradient is
+        `np.linalg.norm(result, axis=1)`. Small means "member": turn the sign for a score.
+
+    Raises:
+        ValueError: an unknown parameter, chunk below 1, or labels that do not fit.
+    """
+    truth = torch.as_tensor(_labels(images, labels), dtype=torch.int64)
+    if chunk < 1:
+        raise ValueError(f"chunk must be at least 1, got {chunk}")
+    values = {name: value.detach().double() for name, value in model.named_parameters()}
+    names = list(values) if parameters is None else list(parameters)
+    if unknown := [name for name in names if name not in values]:
+        raise ValueError(f"the model has no parameter {unknown[0]!r}; it has {', '.join(values)}")
+    wanted = {name: values.pop(name) for name in names}
+    fixed = values | {name: value.double() if value.is_floating_point() else value for name, value in model.named_buffers()}
+
+    def loss(moving: dict, image: Tensor, label: Tensor) -> Tensor:
+        return F.cross_entropy(functional_call(model, (moving, fixed), (image[None],)), label[None])
+
+    def norms(image: Tensor, label: Tensor) -> Tensor:
+        return torch.stack([part.norm() for part in grad(loss)(wanted, image, label).values()])
+
+    was_training = model.training
+    model.eval()
+    try:
+        pieces = zip(images.double().split(chunk), truth.split(chunk))
+        return torch.cat([vmap(norms)(*piece) for piece in pieces]).numpy()
+    finally:
+        model.train(was_training)
+
+
+def activations(model: nn.Module, images: Tensor, layer: str) -> np.ndarray:
+    """What a layer inside the model puts out for each example (Nasr et al. 2018, 1812.00910).
+
+    Two networks trained from different weights have their hidden units in different orders, so what is learnt on a shadow's
+    units says nothing about the target's, unless the attack does not look at the order (for instance, sorts each row).
+
+    Args:
+        images: `[N, …]`. layer: a name as in `model.named_modules()`, e.g. `"classifier.2"`.
+
+    Returns:
+        float32 `[N, D]`, the output flattened, in evaluation mode.
+
+    Raises:
+        ValueError: there is no such layer.
+    """
+    layers = dict(model.named_modules())
+    if layer not in layers or not layer:
+        raise ValueError(f"the model has no layer {layer!r}; it has {', '.join(name for name in layers if name)}")
+    kept: list[Tensor] = []
+    hook = layers[layer].register_forward_hook(lambda module, inputs, output: kept.append(output.detach().flatten(1)))
+    try:
+        predict_logits(model, images)
+    finally:
+        hook.remove()
+    return torch.cat(kept).numpy()

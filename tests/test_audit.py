@@ -1,0 +1,574 @@
+import io
+import json
+import pickle
+import re
+import subprocess
+import sys
+import zipfile
+from html.parser import HTMLParser
+
+import jsonschema
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.linear_model import LogisticRegression
+
+from mia_helpers import audit as audit_module
+from mia_helpers.audit import audit, load, main
+from mia_helpers.audit_report import EVIDENCE, JSON_SCHEMA, MIN_IN_SLICE, NO_EVIDENCE, NOT_COMPARABLE
+from mia_helpers.metrics import auc, true_positives_at_fpr
+
+SHADOW_ATTACKS = {"shadow classifier", "LiRA online", "LiRA offline", "RMIA online", "RMIA offline"}
+
+
+def outputs(seed, n=400, n_classes=4, leak=0.0):
+    """Labels, memberships (half of them), logits whose labelled class is `leak` higher for members."""
+    rng = np.random.default_rng(seed)
+    y, is_member = rng.integers(0, n_classes, n), rng.permutation(np.arange(n) < n // 2)
+    z = rng.normal(0, 2, (n, n_classes))
+    z[np.arange(n), y] += 2 + leak * is_member
+    return y, is_member, z
+
+
+def with_shadows(seed, n=400, n_shadows=8, leak=1.5, target_leak=None):
+    """A difficulty that all models share, and members that a model is surer of; draws independent."""
+    rng = np.random.default_rng(seed)
+    y, is_member, _ = outputs(seed, n)
+    mask = rng.random((n_shadows, n)) < 0.5
+    base = rng.normal(0, 3, (n, 4))
+    base[np.arange(n), y] += 2
+    z = base + rng.normal(0, 0.5, (n_shadows + 1, n, 4))
+    z[:, np.arange(n), y] += np.vstack([(leak if target_leak is None else target_leak) * is_member, leak * mask])
+    return y, is_member, {"logits": z[0], "shadow_logits": z[1:], "member_mask": mask}
+
+
+@pytest.fixture(scope="module")
+def full():
+    """A report with everything in it: reference models, groups with odd names, features."""
+    y, is_member, given = with_shadows(0, 600)
+    group = np.random.default_rng(0).choice(["<script>alert(1)</script>", "a|b](http://x.y)", "\x1b[2Jred\nline"], 600)
+    return audit(y, is_member, group=group, features=np.random.default_rng(1).normal(size=(600, 3)), at_fpr=0.05, **given)
+
+
+# ---- what it finds
+
+
+def test_noise_gives_no_evidence_in_95_percent_of_repetitions():
+    found = []
+    for seed in range(100):
+        y, is_member, z = outputs(seed, 240, 3)
+        x = np.random.default_rng(seed + 1000).normal(size=(240, 2)) if seed % 4 == 0 else None
+        group = np.random.default_rng(seed).integers(0, 2, 240) if seed % 4 == 1 else None
+        found.append(audit(y, is_member, logits=z, group=group, features=x, at_fpr=0.1, seed=seed).status)
+    assert found.count(NO_EVIDENCE) >= 95
+
+
+def test_noise_with_reference_models_gives_no_evidence():
+    statuses = []
+    for seed in range(8):
+        y, is_member, given = with_shadows(seed, target_leak=0.0)
+        statuses.append(audit(y, is_member, at_fpr=0.1, seed=seed, **given).status)
+    assert statuses.count(NO_EVIDENCE) >= 7
+
+
+def test_planted_leak_is_found_and_not_called_safe_or_proved():
+    y, is_member, z = outputs(0, 1000, leak=2)
+    report = audit(y, is_member, logits=z, at_fpr=0.05)
+    assert report.status == EVIDENCE and report.verdict.startswith("Evidence of leakage: ")
+    assert report.attacks["loss"].auc.low > 0.5
+    assert set(report.attacks) == {"gap", "max confidence", "loss", "entropy", "modified entropy", "hinge",
+                                   "output classifier"}
+    assert SHADOW_ATTACKS | {"label-only attacks", "gradient norm"} == set(report.not_run)
+    assert all(control.passed for control in report.controls)
+    quiet = audit(*outputs(1)[:2], logits=outputs(1)[2], at_fpr=0.05)
+    assert quiet.status == NO_EVIDENCE and "not evidence of safety" in quiet.verdict
+
+
+def test_strongest_is_by_tpr_then_auc_and_figures_agree_with_the_metrics():
+    y, is_member, z = outputs(2, 1000, leak=1)
+    report = audit(y, is_member, logits=z, at_fpr=0.05)
+    best = max(report.attacks.values(), key=lambda r: (r.tpr_at_fpr[0.05].value, r.auc.value))
+    assert report.attacks[report.strongest] == best
+    phi = audit_module.SIGNALS["loss"](z, y)
+    assert report.attacks["loss"].auc.value == pytest.approx(auc(phi, is_member).value)
+    assert report.attacks["loss"].tpr_at_fpr[0.05].value == true_positives_at_fpr(phi, is_member, 0.05) / is_member.sum()
+    assert set(report.attacks["loss"].tpr_at_fpr) == {0.1, 0.05}
+    assert report.tpr == best.tpr_at_fpr[0.05]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(0, 6), min_size=4, max_size=30), st.floats(0.01, 1), st.randoms(use_true_random=False))
+def test_members_named_without_sorting_are_those_of_the_metrics(scores, fpr, random):
+    scores = np.array(scores, dtype=float)
+    is_member = np.array([random.random() < 0.5 for _ in scores])
+    is_member[:2] = True, False
+    assert audit_module._n_named(scores, is_member, fpr) == true_positives_at_fpr(scores, is_member, fpr)
+
+
+def test_a_low_fpr_leak_that_the_auc_hides_counts_as_evidence():
+    y, is_member, z = outputs(3, 2000)
+    named = np.flatnonzero(is_member)[:60]  # 6 % of the members stick out
+    z[named] = 0
+    z[named, y[named]] = 30
+    report = audit(y, is_member, logits=z)
+    assert report.tpr.value >= 0.05
+    loss = report.attacks["loss"]
+    assert audit_module._above_chance(loss, report.level) and report.status == EVIDENCE
+
+
+def test_planted_leak_in_one_group_is_found_by_the_slices():
+    y, is_member, z = outputs(4, 3000)
+    group = np.where(np.arange(3000) < 200, "clinic B", "clinic A")
+    inside = group == "clinic B"
+    z[inside & is_member, y[inside & is_member]] += 3
+    report = audit(y, is_member, logits=z, group=group)
+    found = {s.value: s.above_chance for s in report.slices if s.column == "group"}
+    assert found == {"clinic A": False, "clinic B": True}
+    assert report.status == EVIDENCE and "clinic B" in report.verdict
+
+
+def test_small_slices_are_listed_but_not_judged():
+    y, is_member, z = outputs(5)
+    group = np.where(np.arange(400) < 2 * MIN_IN_SLICE - 1, "few", "many")
+    few = [s for s in audit(y, is_member, logits=z, group=group, at_fpr=0.05).slices if s.value == "few"]
+    assert [(s.auc, s.attack, s.above_chance) for s in few] == [(None, None, None)]
+
+
+def test_lira_finds_what_thresholds_cannot_and_blind_models_show_nothing(full):
+    assert full.status == EVIDENCE and full.strongest in SHADOW_ATTACKS
+    assert set(full.attacks) >= SHADOW_ATTACKS
+    assert full.attacks["LiRA online"].auc.value > full.attacks["loss"].auc.value + 0.1
+    assert full.epsilon > 0 and full.n_shadows == 8
+    controls = {c.name for c in full.controls}
+    assert {f"blind model, {full.strongest}", "blind model, loss", "draws of the reference models",
+            f"permuted memberships, {full.strongest}"} <= controls
+    assert all(c.passed for c in full.controls)
+    assert set(full.threshold_from.values()) == {"a reference model", "log-odds 0"}
+
+
+def test_most_exposed_are_members_with_the_highest_scores():
+    y, is_member, z = outputs(6)
+    z[np.flatnonzero(is_member)[3], :] = 0
+    z[np.flatnonzero(is_member)[3], y[np.flatnonzero(is_member)[3]]] = 50
+    report = audit(y, is_member, logits=z, at_fpr=0.05)
+    assert len(report.exposed) == 10 and all(is_member[e.index] and y[e.index] == e.label for e in report.exposed)
+    scores = [e.score for e in report.exposed]
+    assert scores == sorted(scores, reverse=True)
+    if report.strongest in ("loss", "hinge"):
+        assert report.exposed[0].index == np.flatnonzero(is_member)[3]
+        assert report.exposed[0].non_members_at_or_above == 0
+
+
+# ---- controls
+
+
+def test_distribution_shift_fires_without_the_model():
+    y, is_member, z = outputs(7)
+    x = np.random.default_rng(0).normal(size=(400, 5))
+    x[is_member, 0] += 1.5
+    report = audit(y, is_member, logits=z, features=x, at_fpr=0.05)
+    assert report.status == NOT_COMPARABLE and "WITHOUT the model" in report.warnings[0]
+    assert not any(c.passed for c in report.controls if c.name.startswith("blind classifier"))
+    x[:, 0] = np.random.default_rng(1).normal(size=400) * np.where(is_member, 4, 1)  # in spread alone: not for a line
+    passed = {c.name: c.passed for c in audit(y, is_member, logits=z, features=x, at_fpr=0.05).controls}
+    assert not passed["blind classifier, gradient boosting"]
+
+
+def test_labels_alone_can_fire_and_what_was_not_tested_is_said():
+    y, is_member, z = outputs(8)
+    y = np.where(is_member & (y == 0), 1, y)
+    report = audit(y, is_member, logits=z, at_fpr=0.05)
+    assert report.status == NOT_COMPARABLE and "labels" in report.warnings[0]
+    assert "No features were given" in report.assumptions[0]
+    same = audit(np.zeros(400, dtype=int), is_member, logits=z, at_fpr=0.05)
+    assert "nothing to look at" in same.assumptions[0]
+
+
+def test_shift_is_seen_by_the_blind_model():
+    y, is_member, given = with_shadows(9, leak=0.0)
+    for z in (given["logits"], *given["shadow_logits"]):
+        z[is_member, y[is_member]] += 4  # members are easier for every model
+    report = audit(y, is_member, at_fpr=0.05, **given)
+    assert report.status == NOT_COMPARABLE
+    assert any("blind model" in warning for warning in report.warnings)
+
+
+def test_dependent_draws_are_refused():
+    y, is_member, given = with_shadows(10, n_shadows=7)
+    counts = given["member_mask"].sum(0)
+    balanced = given["member_mask"].copy()
+    for i in range(400):  # exactly four of the eight models, the target among them, have each example
+        wanted = 4 - int(is_member[i])
+        balanced[:, i] = np.random.default_rng(i).permutation(np.arange(7) < wanted)
+    assert counts.std() > 1
+    report = audit(y, is_member, at_fpr=0.05, **(given | {"member_mask": balanced}))
+    assert not SHADOW_ATTACKS & set(report.attacks) and report.n_shadows == 0
+    assert "drawn independently" in report.not_run["LiRA online"] and report.warnings
+    assert not next(c for c in report.controls if c.name.startswith("draws")).passed
+
+
+def test_reference_models_that_saw_nobody_allow_the_offline_attacks():
+    y, is_member, given = with_shadows(11)
+    report = audit(y, is_member, at_fpr=0.05, **(given | {"member_mask": np.zeros((8, 400), dtype=bool)}))
+    assert {"LiRA offline", "RMIA offline"} == SHADOW_ATTACKS & set(report.attacks)
+    assert "400 of 400 examples were in all or none" in report.not_run["LiRA online"]
+    assert report.threshold_from["loss"] == "calibration half"
+
+
+def test_a_few_examples_in_all_or_none_of_the_reference_models_are_announced_and_get_a_middling_score():
+    y, is_member, given = with_shadows(21)
+    given["member_mask"][:, :2] = [[True, False]] * 8
+    given["member_mask"][:2, 2:] = [[True], [False]]
+    report = audit(y, is_member, at_fpr=0.05, **given)
+    assert "LiRA online" in report.attacks and any(w.startswith("2 of 400 examples") for w in report.warnings)
+    phi = audit_module.SIGNALS["loss"]
+    bank, mask = given["shadow_logits"], given["member_mask"]
+    found, _ = audit_module._shadow_scores(given["logits"], phi(given["logits"], y), bank, phi(bank, y), mask, y,
+                                           np.random.default_rng(0).random(400), 0)
+    for scores in (found["LiRA online"], found["RMIA online"]):
+        assert scores[:2] == pytest.approx(np.median(scores[2:]))
+    given["member_mask"][:, :20] = False
+    assert "20 of 400" in audit(y, is_member, at_fpr=0.05, **given).not_run["LiRA online"]
+
+
+def test_results_do_not_depend_on_the_order_of_examples():
+    y, is_member, given = with_shadows(12)
+    group, x = np.random.default_rng(0).choice(["a", "b"], 400), np.random.default_rng(1).normal(size=(400, 3))
+    order = np.random.default_rng(2).permutation(400)
+    one = audit(y, is_member, group=group, features=x, at_fpr=0.05, **given)
+    other = audit(y[order], is_member[order], group=group[order], features=x[order], at_fpr=0.05,
+                  logits=given["logits"][order], shadow_logits=given["shadow_logits"][:, order],
+                  member_mask=given["member_mask"][:, order])
+    assert one.strongest == other.strongest and one.status == other.status and one.verdict == other.verdict
+    for name, report in one.attacks.items():
+        for a, b in ((report.auc, other.attacks[name].auc), (report.advantage, other.attacks[name].advantage)):
+            assert (a.value, a.low, a.high) == pytest.approx((b.value, b.low, b.high))
+    assert [c.auc.value for c in one.controls] == pytest.approx([c.auc.value for c in other.controls])
+    assert one.epsilon == pytest.approx(other.epsilon)
+    assert [e.index for e in one.exposed] == [order[e.index] for e in other.exposed]
+
+
+def test_the_same_call_gives_the_same_report():
+    y, is_member, z = outputs(13)
+    assert audit(y, is_member, logits=z, at_fpr=0.05) == audit(y, is_member, logits=z, at_fpr=0.05)
+
+
+# ---- what it takes
+
+
+def test_probabilities_logits_and_models_agree():
+    y, is_member, z = outputs(14)
+    p = np.exp(z) / np.exp(z).sum(1, keepdims=True)
+    a, b = audit(y, is_member, logits=z, at_fpr=0.05), audit(y, is_member, probabilities=p, at_fpr=0.05)
+    assert a.attacks["loss"].auc.value == pytest.approx(b.attacks["loss"].auc.value)
+
+    model = torch.nn.Linear(4, 4, bias=False)
+    model.weight.data = torch.eye(4)
+    of_module = audit(y, is_member, model=model, inputs=z.astype(np.float32), at_fpr=0.05, white_box=True)
+    assert of_module.attacks["loss"].auc.value == pytest.approx(a.attacks["loss"].auc.value, abs=1e-4)
+    assert "gradient norm" in of_module.attacks and "features" in of_module.assumptions[0]
+    fitted = LogisticRegression().fit(z[is_member], y[is_member])
+    assert audit(y, is_member, model=fitted, inputs=z, at_fpr=0.05).n_classes == 4
+
+
+def test_zero_probabilities_get_a_floor_that_is_stated():
+    y, is_member, z = outputs(15)
+    hard = np.eye(4)[z.argmax(1)]
+    report = audit(y, is_member, probabilities=hard, at_fpr=0.05)
+    assert any("below 0.001 count as 0.001" in line for line in report.assumptions)
+    assert np.isfinite(report.attacks["loss"].auc.value)
+
+
+def fit_logistic(x, y, seed):
+    return LogisticRegression(C=100).fit(x, y)
+
+
+def test_a_factory_makes_the_reference_models():
+    rng = np.random.default_rng(16)
+    x, y = rng.normal(size=(200, 20)), rng.integers(0, 2, 200)
+    is_member = rng.permutation(np.arange(200) < 60)
+    model = fit_logistic(x[is_member], y[is_member], 0)
+    report = audit(y, is_member, model=model, inputs=x, fit=fit_logistic, n_shadows=6, at_fpr=0.1, n_jobs=1)
+    assert report.n_shadows == 6 and report.status == EVIDENCE
+    assert set(report.attacks) | set(report.not_run) >= SHADOW_ATTACKS
+
+
+def test_logits_that_look_like_probabilities_are_pointed_out():
+    y, is_member, z = outputs(17)
+    p = np.exp(z) / np.exp(z).sum(1, keepdims=True)
+    assert "look like probabilities" in audit(y, is_member, logits=p, at_fpr=0.05).warnings[0]
+
+
+Y, M, Z = outputs(18)
+P = np.exp(Z) / np.exp(Z).sum(1, keepdims=True)
+BAD = {
+    "no answers": ({}, ValueError, "give one of logits"),
+    "two answers": ({"logits": Z, "probabilities": P}, ValueError, "give one of logits"),
+    "one column": ({"logits": Z[:, :1]}, ValueError, r"shape \[400, C\]"),
+    "a vector": ({"probabilities": P[:, 0]}, ValueError, "stack 1 − p and p"),
+    "too short": ({"logits": Z[:-1]}, ValueError, r"shape \[400, C\]"),
+    "NaN": ({"logits": np.where(Z > 5, np.nan, Z)}, ValueError, "NaN or infinite"),
+    "text": ({"logits": Z.astype(str)}, TypeError, "must be numbers"),
+    "classes": ({"logits": Z[:, :3]}, ValueError, "labels go up to 3"),
+    "not summing to one": ({"probabilities": P * 0.9}, ValueError, "must sum to 1 for each example; 400 of 400"),
+    "NaN probabilities": ({"probabilities": P * np.nan}, ValueError, "NaN"),
+    "negative": ({"probabilities": Z}, ValueError, r"must lie in \[0, 1\]"),
+    "floor": ({"probabilities": P, "floor": 0.7}, ValueError, "floor must lie"),
+    "at_fpr": ({"logits": Z, "at_fpr": 0.01}, ValueError, "cannot be supported by 200 non-members.*at least 0.05"),
+    "at_fpr 0": ({"logits": Z, "at_fpr": 0}, ValueError, "at_fpr must lie"),
+    "confidence": ({"logits": Z, "confidence": 95}, ValueError, "confidence must lie"),
+    "delta": ({"logits": Z, "delta": 1}, ValueError, "delta must lie"),
+    "group": ({"logits": Z, "group": np.zeros(3)}, ValueError, r"group must have shape \[400\]"),
+    "groups": ({"logits": Z, "group": np.arange(400), "n": 3}, ValueError, "coarser column"),
+    "features": ({"logits": Z, "features": np.zeros((3, 2))}, ValueError, r"shape \[400, …\]"),
+    "text features": ({"logits": Z, "features": np.full(400, "x")}, TypeError, "features must be numbers"),
+    "missing features": ({"logits": Z, "features": np.full(400, np.nan)}, ValueError, "400 features are NaN"),
+    "mask alone": ({"logits": Z, "member_mask": np.ones((2, 400), bool)}, ValueError, "only useful together"),
+    "bank alone": ({"logits": Z, "shadow_logits": Z[None]}, ValueError, "only useful together"),
+    "two banks": ({"logits": Z, "shadow_logits": Z[None], "shadow_probabilities": P[None], "member_mask": M[None]},
+                  ValueError, "give one of shadow_logits and"),
+    "bank shape": ({"logits": Z, "shadow_logits": Z[None, :9], "member_mask": M[None]}, ValueError, r"\[1, 400, C\]"),
+    "bank classes": ({"logits": Z, "shadow_logits": np.zeros((1, 400, 5)), "member_mask": M[None]}, ValueError,
+                     "have 5 classes"),
+    "bank NaN": ({"logits": Z, "shadow_logits": Z[None] * np.nan, "member_mask": M[None]}, ValueError, "NaN"),
+    "mask shape": ({"logits": Z, "shadow_logits": Z[None], "member_mask": M}, ValueError, r"shape \[S, 400\]"),
+    "mask type": ({"logits": Z, "shadow_logits": Z[None], "member_mask": M[None] * 0.5}, TypeError, "must be boolean"),
+    "fit and bank": ({"logits": Z, "fit": fit_logistic, "member_mask": M[None]}, ValueError, "not both"),
+    "fit alone": ({"logits": Z, "fit": fit_logistic}, ValueError, "fit needs inputs"),
+    "model alone": ({"model": LogisticRegression()}, ValueError, "a model needs inputs"),
+    "not a model": ({"model": "x", "inputs": Z}, TypeError, "torch module or have predict_proba"),
+    "white box": ({"logits": Z, "white_box": True}, TypeError, "white_box=True needs model"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_arguments_that_do_not_fit(name, monkeypatch):
+    arguments, error, message = BAD[name]
+    monkeypatch.setattr(audit_module, "MAX_GROUPS", 300)
+    with pytest.raises(error, match=message):
+        audit(Y, M, **{"at_fpr": 0.1} | {k: v for k, v in arguments.items() if k != "n"})
+
+
+@pytest.mark.parametrize(("labels", "is_member", "error", "message"), [
+    (Y * 1.0, M, TypeError, "labels must be integers"), (Y[:-1], M, ValueError, r"labels must have shape \[400\]"),
+    (Y - 1, M, ValueError, "must not be negative"), (Y, M.astype(str), TypeError, "is_member must be"),
+    (Y, M * 2, ValueError, "nothing but 0 and 1, got 2"), (Y, M | True, ValueError, "400 of 400 are members"),
+    (Y, ~M & False, ValueError, "0 of 400 are members"), (Y, np.arange(400) < 10, ValueError, "at least 20 members")])
+def test_labels_and_memberships_that_do_not_fit(labels, is_member, error, message):
+    with pytest.raises(error, match=message):
+        audit(labels, is_member, logits=Z, at_fpr=0.1)
+
+
+def test_memberships_may_be_numbers():
+    assert audit(Y, M.astype(int), logits=Z, at_fpr=0.1) == audit(Y, M, logits=Z, at_fpr=0.1)
+
+
+# ---- the report
+
+
+def test_json_follows_the_schema(full):
+    validator = jsonschema.Draft202012Validator(JSON_SCHEMA)
+    validator.check_schema(JSON_SCHEMA)
+    quiet = audit(Y, M, logits=Z, at_fpr=0.1)
+    for report in (full, quiet):
+        data = json.loads(report.to_json())
+        validator.validate(data)
+        assert data["schema_version"] == 1 and data["status"] == report.status
+    for spoil in (lambda d: d.pop("verdict"), lambda d: d.update(status="safe"), lambda d: d.update(schema_version=2),
+                  lambda d: d["attacks"]["loss"].pop("auc"), lambda d: d["data"].update(n_members=-1)):
+        data = json.loads(full.to_json())
+        spoil(data)
+        assert not validator.is_valid(data)
+
+
+class Tags(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.seen, self.open = set(), []
+
+    def handle_starttag(self, tag, attrs):
+        self.seen.add(tag)
+        self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_malicious_names_are_harmless(full):
+    html = Tags()
+    html.feed(full._repr_html_())
+    assert not html.open
+    assert html.seen <= {"div", "h3", "h4", "p", "b", "table", "thead", "tbody", "tr", "th", "td", "ul", "li"}
+    assert "&lt;script&gt;" in full._repr_html_()
+    markdown = full.to_markdown()
+    assert "<script>" not in markdown and "](http" not in markdown and "\x1b" not in markdown
+    rows = [line for line in markdown.splitlines() if line.startswith("| group")]
+    assert len(rows) == 3 and all(len(re.findall(r"(?<!\\)\|", row)) == 7 for row in rows)
+    assert "\x1b" not in full.summary()
+
+
+def test_markdown_and_html_say_what_the_report_says(full):
+    for text in (full.to_markdown(), full._repr_html_(), full.summary()):
+        for words in (full.verdict[:40], str(full.attacks["loss"].auc), "LiRA online", "blind model, loss"):
+            assert words.replace("<", "&lt;") in text or words in text
+    for text in (full.to_markdown(), full._repr_html_()):
+        assert "Assumptions" in text and "Not run" in text and "Most exposed" in text
+
+
+def test_the_gate():
+    report = audit(*outputs(0, 1000, leak=2)[:2], logits=outputs(0, 1000, leak=2)[2], at_fpr=0.05)
+    assert report.exceeds(report.tpr.value - 1e-6) and not report.exceeds(report.tpr.value)
+    with pytest.raises(ValueError, match="true-positive rate in"):
+        report.exceeds(5)
+
+
+# ---- command line
+
+
+def save(path, **arrays):
+    np.savez(path, **{"labels": Y, "is_member": M, "logits": Z} | arrays)
+    return str(path)
+
+
+def run(*arguments):
+    return subprocess.run([sys.executable, "-m", "mia_helpers.audit", *arguments], capture_output=True, text=True)
+
+
+def test_exit_codes(tmp_path):
+    y, is_member, z = outputs(0, 2400, leak=3)
+    leaky = save(tmp_path / "leaky.npz", labels=y, is_member=is_member, logits=z)
+    done = run(leaky, "--fail-above-tpr", "0.05", "--at-fpr", "0.01")
+    assert (done.returncode, done.stderr) == (1, "") and "gate SHUT" in done.stdout and "Evidence of leakage" in done.stdout
+    done = run(str(tmp_path / "not there.npz"))
+    assert done.returncode == 2 and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1 and not done.stdout
+
+
+def test_gate_open_and_reports_written(tmp_path, capsys):
+    files = [tmp_path / f"report.{kind}" for kind in ("json", "md", "html")]
+    p = np.exp(Z) / np.exp(Z).sum(1, keepdims=True)
+    np.savez(tmp_path / "quiet.npz", labels=Y, is_member=M.astype(np.uint8), probabilities=p.astype(np.float32), group=Y % 2,
+             features=np.random.default_rng(0).normal(size=(400, 2)))
+    arguments = [str(tmp_path / "quiet.npz"), "--fail-above-tpr", "0.5", "--at-fpr", "0.05", "--json", str(files[0]),
+                 "--markdown", str(files[1]), "--html", str(files[2])]
+    assert main(arguments) == 0
+    assert "gate open" in capsys.readouterr().out
+    jsonschema.validate(json.loads(files[0].read_text("utf-8")), JSON_SCHEMA)
+    assert files[1].read_text("utf-8").startswith("# Membership") and files[2].read_text("utf-8").startswith("<div>")
+    assert main(arguments[:1] + ["--at-fpr", "0.05"]) == 0  # no gate: a report and no verdict on it
+
+
+def test_shadows_from_a_file_and_strict(tmp_path, capsys):
+    y, is_member, given = with_shadows(0)
+    path = save(tmp_path / "a.npz", labels=y, is_member=is_member, **given)
+    assert main([path, "--at-fpr", "0.05", "--fail-above-tpr", "0.1"]) == 1
+    assert "LiRA online" in capsys.readouterr().out
+    shifted = save(tmp_path / "b.npz", features=np.where(M, 1.0, 0.0) + np.random.default_rng(0).normal(size=400))
+    assert main([shifted, "--at-fpr", "0.05", "--fail-above-tpr", "0.9"]) == 0
+    assert "WARNING" in capsys.readouterr().out
+    assert main([shifted, "--at-fpr", "0.05", "--fail-above-tpr", "0.9", "--strict"]) == 2
+
+
+def truncated(path):
+    save(path)
+    path.write_bytes(path.read_bytes()[:-200])
+
+
+def damaged(path):
+    save(path)
+    data = bytearray(path.read_bytes())
+    data[2000:2100] = bytes(100)
+    path.write_bytes(data)
+
+
+def giant(path):
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f8", "fortran_order": False, "shape": (10**12, 10)})
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("labels", "is_member", "logits"):
+            archive.writestr(f"{name}.npy", header.getvalue())
+
+
+def npy():
+    buffer = io.BytesIO()
+    np.save(buffer, Z)
+    return buffer.getvalue()
+
+
+def without(*names):
+    arrays = {"labels": Y, "is_member": M, "logits": Z}
+    return lambda path: np.savez(path, **{k: v for k, v in arrays.items() if k not in names})
+
+
+FILES = {
+    "no labels": (without("labels"), "lacks labels; it holds is_member, logits"),
+    "no is_member": (without("is_member"), "lacks is_member"),
+    "no answers": (without("logits"), "lacks logits or probabilities"),
+    "empty": (lambda path: np.savez(path), "lacks labels, is_member, logits or probabilities; it holds nothing"),
+    "typo": (lambda path: save(path, groups=Y), "does not know: groups"),
+    "wrong shape": (lambda path: save(path, logits=Z[:5]), r"logits must have shape \[400, C\]"),
+    "sums": (lambda path: np.savez(path, labels=Y, is_member=M, probabilities=P / 2), "must sum to 1"),
+    "one value": (lambda path: save(path, is_member=M | True), "400 of 400 are members"),
+    "pickled array": (lambda path: save(path, group=np.array([{}] * 400, dtype=object)), "group .* pickled objects"),
+    "a pickle": (lambda path: path.write_bytes(pickle.dumps({"logits": 1})), "not a whole .npz file"),
+    "text": (lambda path: path.write_text("labels,is_member\n"), "not a whole .npz file"),
+    "nothing": (lambda path: path.write_bytes(b""), "not a whole .npz file"),
+    "npy": (lambda path: path.write_bytes(npy()), "single array"),
+    "truncated": (truncated, "not a whole .npz file"),
+    "damaged": (damaged, "cannot be read"),
+    "giant": (giant, "cannot be read"),
+    "folder": (lambda path: path.mkdir(), "Is a directory|Permission denied"),
+    "missing": (lambda path: None, "No such file"),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_files_it_cannot_use(name, tmp_path, capsys):
+    make, message = FILES[name]
+    make(tmp_path / "outputs.npz")
+    assert main([str(tmp_path / "outputs.npz"), "--at-fpr", "0.1"]) == 2
+    output = capsys.readouterr()
+    assert output.out == "" and output.err.count("\n") == 1
+    assert re.match(f"error: .*({message})", output.err)
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["--at-fpr", "0.01"], "cannot be supported by 200 non-members"), (["--at-fpr", "2"], "at_fpr must lie"),
+    (["--at-fpr", "0.1", "--fail-above-tpr", "5"], "--fail-above-tpr must lie"),
+    (["--at-fpr", "0.1", "--confidence", "95"], "confidence must lie"),
+    (["--at-fpr", "0.1", "--json", "no/such/folder/x.json"], "No such file")])
+def test_options_it_cannot_use(arguments, message, tmp_path, capsys):
+    assert main([save(tmp_path / "a.npz"), *arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_pickle_is_never_opened(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "owned"), "w"))
+
+    save(tmp_path / "a.npz", group=np.array([Evil()] * 400, dtype=object))
+    (tmp_path / "b.npz").write_bytes(pickle.dumps(Evil()))
+    for name in ("a.npz", "b.npz"):
+        with pytest.raises(ValueError, match="pickle|whole"):
+            load(tmp_path / name)
+    assert not (tmp_path / "owned").exists()
+
+
+def test_time_and_memory_grow_no_faster_than_the_examples():
+    """The benchmark audits 1,000,000 examples; here a twentieth, well within its limits, imports aside."""
+    script = """
+import resource, time, numpy as np
+from mia_helpers.audit import audit
+rng = np.random.default_rng(0)
+n = 50_000
+y, m, z = rng.integers(0, 10, n), rng.random(n) < 0.5, rng.standard_normal((n, 10), dtype=np.float32)
+audit(y[:3000], m[:3000], logits=z[:3000])
+before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+audit(y, m, logits=z)
+print(time.process_time() - start, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    seconds, megabytes = map(float, done.stdout.split())
+    assert seconds < 3 and megabytes < 100  # a twentieth of 30 s on two cores, and of 2 GB
