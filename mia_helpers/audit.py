@@ -31,6 +31,15 @@ from threadpoolctl import threadpool_limits
 
 from mia_helpers import attacks, signals
 from mia_helpers.adversaries import gradient_norms
+from mia_helpers.audit_input import (
+    Asker,
+    checked_answers,
+    checked_bank,
+    checked_features,
+    checked_groups,
+    checked_labels,
+    checked_memberships,
+)
 from mia_helpers.audit_report import (
     EVIDENCE,
     MIN_IN_SLICE,
@@ -41,7 +50,6 @@ from mia_helpers.audit_report import (
     Exposed,
     Slice,
 )
-from mia_helpers.families import probabilities as class_probabilities
 from mia_helpers.metrics import (
     AttackReport,
     Estimate,
@@ -53,7 +61,6 @@ from mia_helpers.metrics import (
     proportion,
 )
 from mia_helpers.shadows import train_shadows_with
-from mia_helpers.training import predict_logits
 
 SIGNALS = {"gap": signals.correctness, "max confidence": signals.max_confidence, "loss": signals.logit_confidence,
            "entropy": signals.negative_entropy, "modified entropy": signals.negative_modified_entropy,
@@ -63,7 +70,7 @@ LIRA, LIRA_OFFLINE, RMIA, RMIA_OFFLINE = "LiRA online", "LiRA offline", "RMIA on
 FIXED_AT_0 = {CROSS_FITTED, FROM_SHADOWS, LIRA}  # scores that are log-odds, so that 0 is the threshold beforehand
 CHUNK = 65_536  # examples at a time, to spare memory
 MAX_TRAINING, MAX_CALIBRATION, MAX_POPULATION, MAX_TWO_SAMPLE = 50_000, 20_000, 10_000, 4_000
-MAX_OUTPUTS, MAX_CATEGORIES, MAX_GROUPS, N_EXPOSED, FEW, MAX_UNCOVERED = 10, 50, 1_000, 10, 20, 0.02
+MAX_OUTPUTS, MAX_CATEGORIES, N_EXPOSED, FEW, MAX_UNCOVERED = 10, 50, 10, 20, 0.02
 
 NEEDS = {
     FROM_SHADOWS: "reference models that were trained on some of the examples (shadow_logits and member_mask, or fit)",
@@ -114,8 +121,8 @@ def audit(labels: ArrayLike, is_member: ArrayLike, *, logits: ArrayLike | None =
         ValueError: shapes or values that do not fit, too few examples, an `at_fpr` that they cannot support.
         TypeError: arguments of the wrong kind, or a model that cannot be asked.
     """
-    is_member = _memberships(is_member)
-    y, n = _labels(labels, len(is_member)), len(is_member)
+    is_member = checked_memberships(is_member)
+    y, n = checked_labels(labels, len(is_member)), len(is_member)
     n_members, n_non_members = int(is_member.sum()), int((~is_member).sum())
     for name, value in (("at_fpr", at_fpr), ("confidence", confidence)):
         if not 0 < value < 1:
@@ -129,19 +136,19 @@ def audit(labels: ArrayLike, is_member: ArrayLike, *, logits: ArrayLike | None =
                          f"positives would be expected. Use at least {np.ceil(1000 * smallest) / 1000:g}, or more "
                          "non-members")
     warnings: list[str] = []
-    z, floor = _answers(logits, probabilities, model, inputs, y, floor, warnings)
+    z, floor = checked_answers(logits, probabilities, model, inputs, y, floor, warnings)
     n_classes = z.shape[1]
     if fit is not None:
         if shadow_logits is not None or shadow_probabilities is not None or member_mask is not None:
             raise ValueError("give reference models' answers or fit, which trains them, not both")
         if inputs is None:
             raise ValueError("fit needs inputs: what the reference models are to be trained on")
-        trained = train_shadows_with(fit, n_shadows, np.asarray(inputs), y, answer=_Asker(n_classes, floor), key=key,
+        trained = train_shadows_with(fit, n_shadows, np.asarray(inputs), y, answer=Asker(n_classes, floor), key=key,
                                      n_members=n_members, seed=seed, n_jobs=n_jobs, progress=progress)
         shadow_logits, member_mask = trained.logits, trained.member_mask
-    bank, mask = _bank(shadow_logits, shadow_probabilities, member_mask, y, n_classes, floor)
-    group = _groups(group, n)
-    features = _features(inputs if features is None else features, n)
+    bank, mask = checked_bank(shadow_logits, shadow_probabilities, member_mask, y, n_classes, floor)
+    group = checked_groups(group, n)
+    features = checked_features(inputs if features is None else features, n)
 
     # Outputs, then who may be accused
     rng = np.random.default_rng(seed)
@@ -224,161 +231,6 @@ def audit(labels: ArrayLike, is_member: ArrayLike, *, logits: ArrayLike | None =
         slices=in_slices, exposed=_exposed(scores[strongest], is_member, y, lots), controls=checked, not_run=not_run,
         warnings=warnings, assumptions=_assumptions(tested, bank is not None, fit is not None, floor))
     return replace(report, verdict=_verdict(report, leaks))
-
-
-# ---- input
-
-
-def _memberships(is_member: ArrayLike) -> np.ndarray:
-    values = np.asarray(is_member)
-    if values.ndim != 1 or values.dtype.kind not in "biuf":
-        raise TypeError(f"is_member must be [N] booleans (or 0 and 1), got {values.dtype} {list(values.shape)}")
-    if not np.isin(values, (0, 1)).all():
-        raise ValueError(f"is_member must hold nothing but 0 and 1, got {values[~np.isin(values, (0, 1))][0]} among others")
-    values = values.astype(bool)
-    if len(values) == 0 or values.all() or not values.any():
-        raise ValueError(f"is_member says {int(values.sum())} of {len(values)} are members; an audit needs members and "
-                         "non-members")
-    return values
-
-
-def _labels(labels: ArrayLike, n: int) -> np.ndarray:
-    y = np.asarray(labels)
-    if y.dtype.kind not in "iu":
-        raise TypeError(f"labels must be integers, got {y.dtype}; number the classes from 0")
-    if y.shape != (n,):
-        raise ValueError(f"labels must have shape [{n}], as is_member has, got {list(y.shape)}")
-    if y.min() < 0:
-        raise ValueError(f"labels must not be negative, got {y.min()}")
-    return y.astype(np.int64)
-
-
-def _answers(logits: ArrayLike | None, probabilities: ArrayLike | None, model: object, inputs: ArrayLike | None,
-             y: np.ndarray, floor: float | None, warnings: list[str]) -> tuple[np.ndarray, float | None]:
-    """Logits `[N, C]`, and the floor if they come from probabilities."""
-    given = [name for name, value in (("logits", logits), ("probabilities", probabilities), ("model", model))
-             if value is not None]
-    if len(given) != 1:
-        raise ValueError(f"give one of logits, probabilities and model (with inputs), got {', '.join(given) or 'none'}")
-    if model is not None:
-        if inputs is None or len(inputs) != len(y):
-            raise ValueError(f"a model needs inputs [{len(y)}, …], got {None if inputs is None else list(np.shape(inputs))}")
-        logits, probabilities = _ask(model, inputs, int(y.max()) + 1)
-    if logits is not None:
-        z = _outputs("logits", logits, (len(y),), y)
-        if not np.isfinite(z).all():
-            raise ValueError(f"{int((~np.isfinite(z)).sum())} logits are NaN or infinite; pass logits, not log(0)")
-        if z.min() >= 0 and np.allclose(z[:1000].sum(1), 1, atol=1e-3):
-            warnings.append("The logits look like probabilities (not negative, each row sums to 1). If they are, pass them "
-                            "as probabilities: a softmax on top makes attacks weaker.")
-        return z, None
-    p = _checked_probabilities("probabilities", _outputs("probabilities", probabilities, (len(y),), y))
-    if floor is None:
-        floor = float(np.clip(p[p > 0].min() / 10, 1e-12, 1e-3))
-    elif not 0 < floor < 0.5:
-        raise ValueError(f"floor must lie between 0 and 0.5, got {floor}")
-    return np.log(np.maximum(p, floor)), floor
-
-
-def _ask(model: object, inputs: ArrayLike, n_classes: int) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """(logits, None) of a torch module, (None, probabilities) of a classifier."""
-    if isinstance(model, torch.nn.Module):
-        return predict_logits(model, torch.as_tensor(inputs, dtype=torch.float32)), None
-    if not hasattr(model, "predict_proba"):
-        raise TypeError(f"a model must be a torch module or have predict_proba, got {type(model).__name__}; or ask it "
-                        "yourself and pass logits or probabilities")
-    return None, class_probabilities(model, inputs, max(n_classes, 1 + int(np.max(model.classes_))))
-
-
-class _Asker:
-    """Logits of a reference model; a class, so that worker processes can be sent one."""
-
-    def __init__(self, n_classes: int, floor: float | None):
-        self.n_classes, self.floor = n_classes, floor
-
-    def __call__(self, model: object, inputs: np.ndarray) -> np.ndarray:
-        z, p = _ask(model, inputs, self.n_classes)
-        return z if p is None else np.log(np.maximum(p, self.floor or 1e-12))
-
-
-def _outputs(name: str, values: ArrayLike, leading: tuple[int, ...], y: np.ndarray) -> np.ndarray:
-    values = np.asarray(values)
-    if values.dtype.kind not in "fiu":
-        raise TypeError(f"{name} must be numbers, got {values.dtype}")
-    if values.ndim != len(leading) + 1 or values.shape[:-1] != leading or values.shape[-1] < 2:
-        hint = "; for a binary model stack 1 − p and p" if values.ndim == 1 else ""
-        raise ValueError(f"{name} must have shape [{', '.join(map(str, leading))}, C] with C ≥ 2, got "
-                         f"{list(values.shape)}{hint}")
-    if y.max() >= values.shape[-1]:
-        raise ValueError(f"{name} have {values.shape[-1]} classes, but labels go up to {y.max()}; number the classes from 0")
-    return values
-
-
-def _checked_probabilities(name: str, p: np.ndarray) -> np.ndarray:
-    p = p.astype(np.float64)
-    if not np.isfinite(p).all():
-        raise ValueError(f"{int((~np.isfinite(p)).sum())} {name} are NaN or infinite")
-    if p.min() < 0 or p.max() > 1 + 1e-6:
-        raise ValueError(f"{name} must lie in [0, 1], got {p.min():g} … {p.max():g}; are these logits?")
-    sums = p.sum(-1)
-    if (off := np.abs(sums - 1) > 1e-3).any():
-        raise ValueError(f"{name} must sum to 1 for each example; {int(off.sum())} of {off.size} do not, one sums to "
-                         f"{sums[off].flat[0]:.4g}")
-    return p
-
-
-def _bank(shadow_logits: ArrayLike | None, shadow_probabilities: ArrayLike | None, member_mask: ArrayLike | None,
-          y: np.ndarray, n_classes: int, floor: float | None) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Logits `[S, N, C]` and mask `[S, N]` of the reference models; (None, None) without any."""
-    given = [value for value in (shadow_logits, shadow_probabilities) if value is not None]
-    if len(given) > 1:
-        raise ValueError("give one of shadow_logits and shadow_probabilities, not both")
-    if bool(given) != (member_mask is not None):
-        raise ValueError(f"got {'' if given else 'no '}answers of reference models and {'no' if given else 'a'} "
-                         "member_mask, which says who was in which; they are only useful together")
-    if not given:
-        return None, None
-    name = "shadow_logits" if shadow_logits is not None else "shadow_probabilities"
-    mask = np.asarray(member_mask)
-    if mask.dtype.kind not in "biu" or not np.isin(mask, (0, 1)).all():
-        raise TypeError(f"member_mask must be boolean (or 0 and 1), got {mask.dtype}")
-    if mask.ndim != 2 or mask.shape[1] != len(y) or len(mask) == 0:
-        raise ValueError(f"member_mask must have shape [S, {len(y)}], got {list(mask.shape)}")
-    z = _outputs(name, given[0], (len(mask), len(y)), y)
-    if z.shape[-1] != n_classes:
-        raise ValueError(f"{name} have {z.shape[-1]} classes, the target's answers {n_classes}")
-    if name == "shadow_probabilities":
-        z = np.log(np.maximum(_checked_probabilities(name, z), floor or 1e-12))
-    if bad := sum(int((~np.isfinite(one)).sum()) for one in z):
-        raise ValueError(f"{bad} of {name} are NaN or infinite")
-    return z, mask.astype(bool)
-
-
-def _groups(group: ArrayLike | None, n: int) -> np.ndarray | None:
-    if group is None:
-        return None
-    values = np.asarray(group)
-    if values.shape != (n,):
-        raise ValueError(f"group must have shape [{n}], got {list(values.shape)}")
-    values = values.astype(str)
-    if (found := len(np.unique(values))) > MAX_GROUPS:
-        raise ValueError(f"group has {found} different values; pass a coarser column, with at most {MAX_GROUPS}")
-    return values
-
-
-def _features(features: ArrayLike | None, n: int) -> np.ndarray | None:
-    if features is None:
-        return None
-    values = np.asarray(features)
-    if values.dtype.kind not in "biuf":
-        raise TypeError(f"features must be numbers, got {values.dtype}; encode categories as 0 and 1")
-    if values.ndim == 0 or len(values) != n or values.size == 0:
-        raise ValueError(f"features must have shape [{n}, …], got {list(values.shape)}")
-    values = values.reshape(n, -1)
-    if not np.isfinite(values).all():
-        raise ValueError(f"{int((~np.isfinite(values)).sum())} features are NaN or infinite; fill in what is missing, and "
-                         "add a column that says where")
-    return values
 
 
 # ---- chance that does not depend on the order of the examples

@@ -91,7 +91,8 @@ def train_shadows(n_shadows: int, images: ArrayLike | Tensor, labels: ArrayLike 
         device: default CUDA if there is one, else the CPU. progress: show a bar.
 
     Raises:
-        ValueError: numbers out of range, shapes that do not fit, an unknown method, a model with buffers and `"vmap"`.
+        ValueError: numbers out of range, shapes that do not fit, an unknown method, a model with buffers and `"vmap"`, or a
+            joblib backend of threads.
         TypeError: images that are not float32, labels that are not integers.
         OSError: the cache cannot be written.
     """
@@ -244,9 +245,14 @@ def _sequential(missing: list[int], model: Callable, images: np.ndarray, labels:
 
 def _parallel(missing: list[int], n_jobs: int | None, train: Callable, arguments: Callable[[int], tuple]) -> Iterator:
     """`train(i, *arguments(i))` for each i, in several processes; results as they come."""
-    if n_jobs is None and joblib.effective_n_jobs(None) == 1:
+    backend = get_active_backend()[0]
+    threads = getattr(backend, "supports_sharedmem", False)
+    if n_jobs is None and joblib.effective_n_jobs(None) == 1 and not threads:
         n_jobs = torch.get_num_threads()
-    if getattr(get_active_backend()[0], "supports_return_generator", False):
+    if threads and joblib.effective_n_jobs(n_jobs) > 1:
+        raise ValueError(f"joblib's {type(backend).__name__} would train shadows in threads of one process, which share "
+                         "torch's random numbers; use processes (backend 'loky', the default, 'dask' or 'ray') or n_jobs=1")
+    if getattr(backend, "supports_return_generator", False):
         step, return_as = len(missing), "generator_unordered"
     else:  # Ray's backend, for one: it returns only when all is done, so give it a few at a time, and keep those
         step, return_as = 2 * joblib.effective_n_jobs(n_jobs), "list"

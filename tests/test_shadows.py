@@ -412,7 +412,7 @@ def test_on_a_cluster_that_loses_a_worker(cache, digits, monkeypatch):
 class AllAtOnce(joblib.parallel.ThreadingBackend):
     """A backend that cannot hand out results as they come, as Ray's cannot."""
 
-    supports_return_generator = False
+    supports_return_generator = supports_sharedmem = False
 
 
 def test_on_a_backend_that_returns_all_at_once(cache, digits, monkeypatch):
@@ -423,9 +423,17 @@ def test_on_a_backend_that_returns_all_at_once(cache, digits, monkeypatch):
     original = shadows._train_one
     monkeypatch.setattr(shadows, "_train_one", lambda *a: kept.append(len(parts(cache / "other"))) or original(*a))
     monkeypatch.setattr(shadows.inspect, "getsource", lambda f: "")
-    with joblib.parallel_config(backend="all at once", n_jobs=1):
-        np.testing.assert_array_equal(farm(digits, 5, n_jobs=None).logits, local)
+    with joblib.parallel_config(backend="all at once"):
+        np.testing.assert_array_equal(farm(digits, 5, n_jobs=1).logits, local)
     assert kept == [0, 0, 2, 2, 4]  # two at a time, and those are kept before the next
+
+
+def test_threads_would_share_random_numbers_and_are_refused(cache, digits):
+    expected = np.array(farm(digits, 2).logits)
+    with joblib.parallel_config(backend="threading"):
+        with pytest.raises(ValueError, match="ThreadingBackend would train shadows in threads .* use processes"):
+            farm(digits, 3, n_jobs=2)
+        np.testing.assert_array_equal(farm(digits, 3, n_jobs=1).logits[:2], expected)
 
 
 # ------------------------------------------------------------------------------------------------------------------- errors
