@@ -59,6 +59,7 @@ from mia_helpers.metrics import (
     best_threshold,
     epsilon_lower_bound,
     proportion,
+    true_positives_at_fpr,
 )
 from mia_helpers.shadows import train_shadows_with
 
@@ -388,19 +389,9 @@ def _measured(name: str, scores: np.ndarray, is_member: np.ndarray, first_half: 
     if source == "calibration half":
         other = attack_report(scores[~first_half], is_member[~first_half], threshold, (), level)
         report = replace(report, accuracy=other.accuracy, advantage=other.advantage)
-    rates = {fpr: proportion(_n_named(scores, is_member, fpr), report.n_members, level) for fpr in fprs}
+    rates = {fpr: proportion(true_positives_at_fpr(scores, is_member, fpr), report.n_members, level) for fpr in fprs}
     return replace(report, auc=_auc(scores, is_member, level, report.auc),
                    tpr_at_fpr=SupportedRates(rates, report.n_non_members)), source
-
-
-def _n_named(scores: np.ndarray, is_member: np.ndarray, fpr: float) -> int:
-    """`metrics.true_positives_at_fpr` without sorting: the members above the (k + 1)th non-member, k being allowed."""
-    others = scores[~is_member]
-    allowed = int(np.floor(fpr * len(others) + 1e-9))
-    if allowed >= len(others):
-        return int(is_member.sum())
-    place = len(others) - 1 - allowed
-    return int((scores[is_member] > np.partition(others, place)[place]).sum())
 
 
 def _above_chance(report: AttackReport, level: float) -> bool:

@@ -176,9 +176,7 @@ def roc_curve(scores: ArrayLike, is_member: ArrayLike) -> tuple[np.ndarray, np.n
     Raises:
         ValueError: infinite scores, or scores and memberships that do not fit together.
     """
-    scores, is_member = checked_scores(scores, is_member)
-    if n_infinite := int(np.isinf(scores).sum()):
-        raise ValueError(f"{n_infinite} scores are infinite, and thresholds must be finite; clip the scores")
+    scores, is_member = _finite_scores(scores, is_member)
     return _sklearn_roc_curve(is_member, scores, drop_intermediate=False)
 
 
@@ -188,11 +186,19 @@ def true_positives_at_fpr(scores: np.ndarray, is_member: np.ndarray, fpr: float)
 
 
 def threshold_at_fpr(scores: np.ndarray, is_member: np.ndarray, fpr: float) -> float:
-    """The lowest score as a threshold whose false-positive rate is at most `fpr`; infinite if there is none."""
-    found_fpr, _, thresholds = roc_curve(scores, is_member)
-    n_non_members = (~is_member).sum()
-    allowed = np.round(found_fpr * n_non_members) <= np.floor(fpr * n_non_members + 1e-9)
-    return float(thresholds[allowed][-1])
+    """The lowest score as a threshold whose false-positive rate is at most `fpr`; infinite if there is none.
+
+    With k false positives allowed it is the lowest score above that of the (k + 1)th non-member from the top.
+
+    Raises:
+        ValueError: infinite scores, or scores and memberships that do not fit together.
+    """
+    scores, is_member = _finite_scores(scores, is_member)
+    others = scores[~is_member]
+    place = len(others) - 1 - int(np.floor(fpr * len(others) + 1e-9))
+    if place < 0:
+        return float(scores.min())
+    return float(scores[scores > np.partition(others, place)[place]].min(initial=np.inf))
 
 
 def auc(scores: ArrayLike, is_member: ArrayLike, confidence: float = 0.95) -> Estimate:
@@ -258,6 +264,13 @@ def checked_scores(scores: ArrayLike, is_member: ArrayLike) -> tuple[np.ndarray,
         raise ValueError(f"{int(np.isnan(scores).sum())} scores are NaN")
     if is_member.all() or not is_member.any():
         raise ValueError(f"need members and non-members, got {int(is_member.sum())} members of {len(is_member)}")
+    return scores, is_member
+
+
+def _finite_scores(scores: ArrayLike, is_member: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    scores, is_member = checked_scores(scores, is_member)
+    if n_infinite := int(np.isinf(scores).sum()):
+        raise ValueError(f"{n_infinite} scores are infinite, and thresholds must be finite; clip the scores")
     return scores, is_member
 
 

@@ -5,9 +5,7 @@ Torch side. `mia_helpers.defences` offers the same names.
 
 import copy
 import functools
-import hashlib
 import importlib.metadata
-import inspect
 import math
 import operator
 import warnings
@@ -21,7 +19,7 @@ from tqdm.auto import tqdm
 
 from mia_helpers.cache import load_or_make
 from mia_helpers.data import ImageSet
-from mia_helpers.training import _describe, flushed_denormals, reset_weights, seeded
+from mia_helpers.training import bound_and_key, flushed_denormals, reset_weights, seeded
 
 MAX_GRADIENT_NUMBERS = 50_000_000  # held at once as gradients of single examples: 200 MB in float32
 
@@ -148,13 +146,8 @@ def load_or_train_private(model: nn.Module, data: ImageSet, target_epsilon: floa
 
     The key holds everything that determines the result: architecture (with its source), data, settings, versions.
     """
-    bound = inspect.signature(train_private).bind(model, data, target_epsilon, delta, **settings)
-    bound.apply_defaults()
-    key = {name: _describe(value) for name, value in bound.arguments.items() if name != "progress"}
-    source = "".join(inspect.getsource(f) for f in (train_private, reset_weights))
-    key |= {"torch": torch.__version__, "opacus": importlib.metadata.version("opacus"),
-            "loop": hashlib.sha256(source.encode()).hexdigest(), "threads": torch.get_num_threads(),
-            "cuda": torch.cuda.is_available()}
+    bound, key = bound_and_key(train_private, (train_private, reset_weights), (model, data, target_epsilon, delta), settings)
+    key["opacus"] = importlib.metadata.version("opacus")
 
     def make() -> tuple[dict, dict]:
         result = train_private(*bound.args, **bound.kwargs)

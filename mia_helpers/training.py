@@ -145,12 +145,7 @@ def load_or_fit(model: nn.Module, inputs: Tensor, targets: Tensor, loss_function
 
 
 def _load_or(train: Callable[..., TrainingResult], arguments: tuple, settings: dict) -> TrainingResult:
-    bound = inspect.signature(train).bind(*arguments, **settings)
-    bound.apply_defaults()
-    key = {name: _describe(value) for name, value in bound.arguments.items() if name != "progress"}
-    source = "".join(inspect.getsource(f) for f in (fit, train_classifier, reset_weights))
-    key |= {"torch": torch.__version__, "loop": hashlib.sha256(source.encode()).hexdigest(),
-            "threads": torch.get_num_threads(), "cuda": torch.cuda.is_available()}
+    bound, key = bound_and_key(train, (fit, train_classifier, reset_weights), arguments, settings)
     model = arguments[0]
 
     def make() -> tuple[dict, dict]:
@@ -160,6 +155,17 @@ def _load_or(train: Callable[..., TrainingResult], arguments: tuple, settings: d
     weights, history = load_or_make("models", key, make)
     model.load_state_dict(weights)
     return TrainingResult(model.eval(), history)
+
+
+def bound_and_key(train: Callable, code: tuple[Callable, ...], arguments: tuple,
+                  settings: dict) -> tuple[inspect.BoundArguments, dict]:
+    """The arguments of `train` and all that determines its result: these, the source of `code`, versions."""
+    bound = inspect.signature(train).bind(*arguments, **settings)
+    bound.apply_defaults()
+    source = "".join(inspect.getsource(f) for f in code)
+    return bound, {name: _describe(value) for name, value in bound.arguments.items() if name != "progress"} | {
+        "torch": torch.__version__, "loop": hashlib.sha256(source.encode()).hexdigest(),
+        "threads": torch.get_num_threads(), "cuda": torch.cuda.is_available()}
 
 
 def _describe(value: object) -> object:

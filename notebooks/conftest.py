@@ -41,6 +41,15 @@ def pytest_unconfigure():
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config, items):
+    """Unit tests first, then the notebooks from the longest to the shortest, so that no worker waits long for the other."""
+    stated: dict[Path, int] = {}
+    for path in {item.path for item in items if item.path.suffix == ".ipynb"}:
+        stated[path] = stated_seconds(nbformat.read(path, as_version=4)) or 0
+    items.sort(key=lambda item: (item.path in stated, -stated.get(item.path, 0)))
+
+
 def pytest_collectstart(collector):
     if hasattr(collector, "skip_compare"):  # an nbval file; progress bars write to stderr and differ from run to run
         collector.skip_compare += ("stderr",)

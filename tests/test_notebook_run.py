@@ -1,9 +1,11 @@
 """notebooks/conftest.py, on a project of one tiny notebook in a folder of its own."""
 
+import importlib.util
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
@@ -64,6 +66,21 @@ def test_a_checked_cell_that_prints_something_else_fails(tmp_path):
     assert run(tmp_path, "print('other')", "fine\n").returncode == 1
 
 
+def test_unit_tests_come_first_and_then_the_longest_notebook(tmp_path):
+    spec = importlib.util.spec_from_file_location("notebooks_conftest", CONFTEST)
+    conftest = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(conftest)
+    for name, time in (("01.ipynb", "about 5 s of compute on two CPU cores"), ("02.ipynb", "not stated"),
+                       ("03.ipynb", "about 40 s of compute on two CPU cores")):
+        nbformat.write(new_notebook(cells=[new_markdown_cell(f"# Title\n\n**Time:** {time}")]), tmp_path / name)
+    collected = [("01.ipynb", 0), ("01.ipynb", 1), ("02.ipynb", 0), ("03.ipynb", 0), ("03.ipynb", 1), ("test_a.py", 0)]
+    items = [SimpleNamespace(path=tmp_path / name, cell=cell) for name, cell in collected]
+    conftest.pytest_collection_modifyitems(None, items)
+    assert [(item.path.name, item.cell) for item in items] == [
+        ("test_a.py", 0), ("03.ipynb", 0), ("03.ipynb", 1), ("01.ipynb", 0), ("01.ipynb", 1), ("02.ipynb", 0)]
+
+
 def test_pytest_without_arguments_runs_unit_tests_and_notebooks(request):
     assert request.config.getini("testpaths") == ["tests", "notebooks"]
-    assert "--nbval-lax" in request.config.getini("addopts")
+    options = request.config.getini("addopts")
+    assert "--nbval-lax" in options and "--no-loadscope-reorder" in options
