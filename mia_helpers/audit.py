@@ -1,7 +1,8 @@
-"""An audit of anybody's model: every attack that the inputs allow, with intervals and controls, in one report.
+"""An audit of anybody's model: every attack on outputs that the material allows, with intervals and controls, in one report.
 
-`audit(...)` from Python; `python -m mia_helpers.audit outputs.npz --fail-above-tpr 0.05 --at-fpr 0.01` as a gate in CI, with
-exit code 0 (below the gate), 1 (above it) or 2 (input that it cannot use). NumPy side, except where it asks a torch module.
+`audit(...)` from Python; `python -m mia_helpers.audit outputs.npz --strict --fail-above-tpr 0.05` as a gate in CI, with exit
+code 0 (not above the gate, or no gate), 1 (above it) or 2 (input that it cannot use). NumPy side, except where it asks a
+torch module.
 
 All statements of a report hold together with probability `confidence`: each interval is at the level
 1 − (1 − confidence) / number of statements (Bonferroni). Results do not depend on the order of the examples.
@@ -49,6 +50,7 @@ from mia_helpers.audit_report import (
     Control,
     Exposed,
     Slice,
+    rounded_up,
 )
 from mia_helpers.metrics import (
     AttackReport,
@@ -58,8 +60,7 @@ from mia_helpers.metrics import (
     auc,
     best_threshold,
     epsilon_lower_bound,
-    proportion,
-    true_positives_at_fpr,
+    tpr_at_fpr,
 )
 from mia_helpers.shadows import train_shadows_with
 
@@ -108,19 +109,22 @@ def audit(labels: ArrayLike, is_member: ArrayLike, *, logits: ArrayLike | None =
         fit: `fit(inputs [n, …], labels [n], seed) -> model`, trained as the target was. Then `n_shadows` reference models
             are trained on random parts of the examples, as large as the target's, by `shadows.train_shadows_with`, which
             explains `key` (cache) and `n_jobs`.
-        at_fpr: the false-positive rate at which attacks are compared and the gate looks.
+        at_fpr: the false-positive rate at which attacks are compared and the gate looks; at least 10 / number of
+            non-members.
+        confidence: with which all statements of the report hold together.
         delta: the δ at which ε is bounded from below.
         floor: probabilities are taken to be at least this, since log 0 is no number. Default: a tenth of the smallest
             positive one, within 1e-12 … 1e-3.
         white_box: attack a torch module's gradients too; takes about as long as a few epochs of training.
-        seed: of every random choice.
+        seed: of every random choice. n_jobs: processes that train reference models. progress: show a bar for these.
 
     Returns:
         an `AuditReport`: shows itself in a notebook; `.to_markdown()`, `.to_json()`, `.exceeds(tpr_limit)`.
 
     Raises:
-        ValueError: shapes or values that do not fit, too few examples, an `at_fpr` that they cannot support.
-        TypeError: arguments of the wrong kind, or a model that cannot be asked.
+        ValueError: shapes or values that do not fit, fewer than 20 members or non-members, an `at_fpr` that they cannot
+            support.
+        TypeError: arguments of the wrong kind, or a model that cannot be asked. What `model` or `fit` raise comes through.
     """
     is_member = checked_memberships(is_member)
     y, n = checked_labels(labels, len(is_member)), len(is_member)
@@ -134,7 +138,7 @@ def audit(labels: ArrayLike, is_member: ArrayLike, *, logits: ArrayLike | None =
         raise ValueError(f"an audit needs at least {FEW} members and {FEW} non-members, got {n_members} and {n_non_members}")
     if at_fpr < (smallest := 10 / n_non_members):
         raise ValueError(f"at_fpr={at_fpr:g} cannot be supported by {n_non_members} non-members: fewer than 10 false "
-                         f"positives would be expected. Use at least {np.ceil(1000 * smallest) / 1000:g}, or more "
+                         f"positives would be expected. Use at least {rounded_up(smallest)}, or more "
                          "non-members")
     warnings: list[str] = []
     z, floor = checked_answers(logits, probabilities, model, inputs, y, floor, warnings)
@@ -193,7 +197,7 @@ def audit(labels: ArrayLike, is_member: ArrayLike, *, logits: ArrayLike | None =
     fprs = tuple(sorted({at_fpr, *(f for f in (0.1, 0.01, 0.001) if f >= smallest)}, reverse=True))
     slices = list(_slice_members(y, group, is_member))
     n_tested = sum(min(members, others) >= MIN_IN_SLICE for *_, members, others in slices)
-    n_statements = len(scores) * (2 + len(fprs) + n_tested) + 8  # ε, two blind classifiers, up to five controls
+    n_statements = len(scores) * (3 + len(fprs) + n_tested) + 8  # ε, two blind classifiers, up to five controls
     level = 1 - (1 - confidence) / n_statements
 
     first_half = _first_half(lots, is_member)
@@ -389,7 +393,7 @@ def _measured(name: str, scores: np.ndarray, is_member: np.ndarray, first_half: 
     if source == "calibration half":
         other = attack_report(scores[~first_half], is_member[~first_half], threshold, (), level)
         report = replace(report, accuracy=other.accuracy, advantage=other.advantage)
-    rates = {fpr: proportion(true_positives_at_fpr(scores, is_member, fpr), report.n_members, level) for fpr in fprs}
+    rates = {fpr: tpr_at_fpr(scores, is_member, fpr, level) for fpr in fprs}
     return replace(report, auc=_auc(scores, is_member, level, report.auc),
                    tpr_at_fpr=SupportedRates(rates, report.n_non_members)), source
 
@@ -518,7 +522,7 @@ def _verdict(report: AuditReport, leaks: list[str]) -> str:
                f"{_percent(report.tpr)} of the members at a false-positive rate of {report.at_fpr:.3g} (guessing: "
                f"{report.at_fpr:.1%})")
     if report.status == NOT_COMPARABLE:
-        return ("Not comparable: members and non-members can be told apart without the target's help, so no figure here can "
+        return ("Not comparable: members and non-members can be told apart without any attack, so no figure here can "
                 f"be read as leakage, nor as its absence. For the record, {figures}.")
     if report.status == EVIDENCE:
         in_slices = [s for s in report.slices if s.above_chance]
@@ -530,8 +534,8 @@ def _verdict(report: AuditReport, leaks: list[str]) -> str:
     highest = max(r.auc.high for r in report.attacks.values())
     unused = "" if report.n_shadows else ", and those that need reference models were not run"
     return (f"No evidence of leakage was found by these {len(report.attacks)} attacks; that is not evidence of safety. For "
-            f"the record, {figures}. On these data an attack's AUC could be as high as {highest:.3f} and still look like "
-            f"this; stronger attacks may find more{unused}.")
+            f"the record, {figures}. On these data the AUC of one of these attacks could be as high as {highest:.3f} and "
+            f"still look like this; stronger attacks may find more{unused}.")
 
 
 def _percent(rate: Estimate) -> str:
@@ -568,7 +572,7 @@ ARRAYS = ("logits", "probabilities", "labels", "is_member", "features", "group",
 
 
 def load(path: str | Path) -> dict[str, np.ndarray]:
-    """The arrays of an .npz file that `audit` takes; nothing is ever unpickled.
+    """The arrays of an .npz file, shapes as in `audit`, which checks them; nothing is ever unpickled.
 
     Raises:
         ValueError: not an .npz file, a damaged one, one with pickled arrays, or one that lacks labels, is_member or answers.

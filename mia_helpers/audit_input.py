@@ -14,6 +14,7 @@ MAX_GROUPS = 1_000
 
 
 def checked_memberships(is_member: ArrayLike) -> np.ndarray:
+    """Memberships as bool `[N]`, with members and non-members, or an error."""
     values = np.asarray(is_member)
     if values.ndim != 1 or values.dtype.kind not in "biuf":
         raise TypeError(f"is_member must be [N] booleans (or 0 and 1), got {values.dtype} {list(values.shape)}")
@@ -27,6 +28,7 @@ def checked_memberships(is_member: ArrayLike) -> np.ndarray:
 
 
 def checked_labels(labels: ArrayLike, n: int) -> np.ndarray:
+    """Labels as int64 `[N]`, or an error."""
     y = np.asarray(labels)
     if y.dtype.kind not in "iu":
         raise TypeError(f"labels must be integers, got {y.dtype}; number the classes from 0")
@@ -71,7 +73,9 @@ def _ask(model: object, inputs: ArrayLike, n_classes: int) -> tuple[np.ndarray |
     if not hasattr(model, "predict_proba"):
         raise TypeError(f"a model must be a torch module or have predict_proba, got {type(model).__name__}; or ask it "
                         "yourself and pass logits or probabilities")
-    return None, class_probabilities(model, inputs, max(n_classes, 1 + int(np.max(model.classes_))))
+    classes = np.asarray(model.classes_)  # names instead of numbers are refused below
+    n_of_model = 1 + int(classes.max()) if classes.dtype.kind in "iu" else 0
+    return None, class_probabilities(model, inputs, max(n_classes, n_of_model))
 
 
 class Asker:
@@ -90,7 +94,7 @@ def _outputs(name: str, values: ArrayLike, leading: tuple[int, ...], y: np.ndarr
     if values.dtype.kind not in "fiu":
         raise TypeError(f"{name} must be numbers, got {values.dtype}")
     if values.ndim != len(leading) + 1 or values.shape[:-1] != leading or values.shape[-1] < 2:
-        hint = "; for a binary model stack 1 − p and p" if values.ndim == 1 else ""
+        hint = "; for a binary model stack 1 − p and p" if values.ndim == len(leading) or values.shape[-1] == 1 else ""
         raise ValueError(f"{name} must have shape [{', '.join(map(str, leading))}, C] with C ≥ 2, got "
                          f"{list(values.shape)}{hint}")
     if y.max() >= values.shape[-1]:
@@ -139,6 +143,7 @@ def checked_bank(shadow_logits: ArrayLike | None, shadow_probabilities: ArrayLik
 
 
 def checked_groups(group: ArrayLike | None, n: int) -> np.ndarray | None:
+    """Groups as strings `[N]`, or an error; None without any."""
     if group is None:
         return None
     values = np.asarray(group)
@@ -151,6 +156,7 @@ def checked_groups(group: ArrayLike | None, n: int) -> np.ndarray | None:
 
 
 def checked_features(features: ArrayLike | None, n: int) -> np.ndarray | None:
+    """Features as finite numbers `[N, F]`, or an error; None without any."""
     if features is None:
         return None
     values = np.asarray(features)

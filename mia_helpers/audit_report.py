@@ -44,8 +44,8 @@ class Slice:
 
 @dataclass(frozen=True)
 class Exposed:
-    """A member that the strongest attack finds: its position in the input, its label and score, and the share of
-    non-members that score at least as high (what accusing it would cost in false positives)."""
+    """A member that the strongest attack finds: its position in the input, its label and score (in that attack's own units),
+    and the share of non-members that score at least as high (what accusing it would cost in false positives)."""
 
     index: int
     label: int
@@ -55,7 +55,11 @@ class Exposed:
 
 @dataclass(frozen=True)
 class Control:
-    """A measurement that must come out at chance (AUC 0.5) if the audit is to mean anything."""
+    """A measurement that must come out at chance (AUC 0.5) if the audit is to mean anything.
+
+    `passed`: the interval contains 0.5; for blind classifiers and blind models, which can be below 0.5 by an artefact of
+    cross-validation, it does not lie above 0.5.
+    """
 
     name: str
     auc: Estimate
@@ -77,7 +81,9 @@ class AuditReport:
         confidence: of all statements together. level: of each single interval (Bonferroni).
         epsilon: lower bound on ε at `delta`, in nats; epsilon_attack: the attack behind it.
         not_run: attack -> what it would need.
-        Others: see the classes.
+        n_members, n_non_members, n_classes: of the examples. n_shadows: reference models used. at_fpr: the false-positive
+            rate at which attacks are compared. slices, exposed, controls: see their classes.
+        warnings: what spoils the figures, one sentence each. assumptions: what they rest on.
     """
 
     status: str
@@ -181,13 +187,14 @@ class AuditReport:
         lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
         controls = (f"{c.name} {c.auc.value:.3f} {'passed' if c.passed else 'FAILED'}" for c in self.controls)
         lines += ["", f"Empirical ε ≥ {self.epsilon:.2f} ({self.epsilon_attack}, δ = {self.delta:g}).",
-                  f"Controls (AUC): {'; '.join(controls)}."]
+                  f"Controls (AUC): {'; '.join(controls)}. {self.assumptions[0]}",
+                  f"Not run: {', '.join(self.not_run) or 'nothing'}."]
         return "\n".join(map(_printable_line, lines))
 
     def _size(self) -> str:
         return (f"{self.n_members:,} members, {self.n_non_members:,} non-members, {self.n_classes} classes, "
                 f"{self.n_shadows} shadows or reference models. Smallest false-positive rate supported: "
-                f"{10 / self.n_non_members:.2g}.")
+                f"{rounded_up(10 / self.n_non_members)}.")
 
     def _tables(self) -> list[tuple[str, list[str], list[list[str]], str]]:
         """Title, header, rows, and the note below, of each table."""
@@ -205,7 +212,8 @@ class AuditReport:
              attacks,
              f"Strongest: {self.strongest}, by TPR at {self.at_fpr:.3g} FPR. Every interval is at {self.level:.2%}, so that "
              f"all statements hold together with {self.confidence:.3g} and picking the strongest attack spoils none; its "
-             "value is still flattered a little by the picking."),
+             "value is still flattered a little by the picking. A TPR of 0 is no better than chance: the highest score is "
+             "then shared by more non-members than may be accused."),
             ("Empirical ε", ["lower bound (nats)", "δ", "attack"],
              [[f"{self.epsilon:.2f}", f"{self.delta:g}", self.epsilon_attack]],
              "Attack and threshold chosen on one half of the examples, counted on the other. 0: nothing shown."),
@@ -218,6 +226,12 @@ class AuditReport:
              [[str(x.index), str(x.label), f"{x.score:.4g}", f"{x.non_members_at_or_above:.2%}"] for x in self.exposed], ""),
             ("Not run", ["attack", "what it would need"], [list(item) for item in self.not_run.items()], ""),
         ]
+
+
+def rounded_up(rate: float) -> str:
+    """A positive rate with two digits, never smaller than it is."""
+    step = 10.0 ** (math.floor(math.log10(rate)) - 1)
+    return f"{math.ceil(rate / step - 1e-9) * step:.2g}"
 
 
 def _estimate(estimate: Estimate | None) -> dict | None:

@@ -29,8 +29,9 @@ def classic(role: str) -> Experiment:
     Args:
         role: `"target"` (trained on the target's digits), `"shadow"` (on the adversary's), or `"blind"`: trained like the
             target, on digits that neither the target nor the shadow was trained on. The blind model has seen none of the
-            target owner's digits, so what an attack "finds" in it cannot be membership. Nobody looks at its learning curve,
-            so it is not measured: its history holds the members' side alone.
+            target owner's digits, so what an attack "finds" in it cannot be membership.
+
+    Only the target's learning curve is looked at, so only its history has the side of the non-members, too.
 
     Raises:
         ValueError: unknown role.
@@ -41,6 +42,6 @@ def classic(role: str) -> Experiment:
     members, non_members = digits.split(N_MEMBERS, N_NON_MEMBERS, seed=0)
     if role == "blind":
         members, non_members = non_members, members
-    validation = None if role == "blind" else non_members
+    validation = non_members if role == "target" else None
     result = load_or_train(ClassifierModel(), members, validation=validation, seed=SEEDS[role], **CLASSIC)
     return Experiment(result.model, members, non_members, result.history)

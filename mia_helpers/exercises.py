@@ -347,4 +347,5 @@ def exercise_9_2(blind_auc: Callable[[np.ndarray, np.ndarray], float]) -> None:
                 return f"it gives {found:.2f} for groups that differ in {what}; at least 0.68 is within reach"
         return None
 
-    exercise("9.2", check, "a blind classifier sees a shift and a spread, and nothing where there is nothing")
+    exercise("9.2", check, "it sees a shift, and a spread (which a logistic regression would miss), and nothing where "
+                           "there is nothing")

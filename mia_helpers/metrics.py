@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import beta, binomtest, norm, rankdata
+from scipy.stats import beta, binom, binomtest, norm, rankdata
 from sklearn.metrics import roc_curve as _sklearn_roc_curve
 
 DEFAULT_FPRS = (0.01, 0.001)
@@ -46,7 +46,7 @@ class AttackReport:
         accuracy, advantage: at `threshold`; None if no threshold was given. Intervals: exact binomial (Clopper–Pearson),
             and Newcombe's hybrid score interval for the difference TPR − FPR.
         tpr_at_fpr: FPR limit -> TPR there. Clopper–Pearson, with the threshold held fixed: the uncertainty of the FPR
-            itself is not in it. Only limits that the number of non-members supports.
+            itself is not in it (`tpr_at_fpr` puts it in). Only limits that the number of non-members supports.
         smallest_supported_fpr: 10 / number of non-members: below it one expects fewer than 10 false positives.
         n_members, n_non_members: counted over all targets.
 
@@ -199,6 +199,32 @@ def threshold_at_fpr(scores: np.ndarray, is_member: np.ndarray, fpr: float) -> f
     if place < 0:
         return float(scores.min())
     return float(scores[scores > np.partition(others, place)[place]].min(initial=np.inf))
+
+
+def tpr_at_fpr(scores: np.ndarray, is_member: np.ndarray, fpr: float, confidence: float = 0.95) -> Estimate:
+    """The TPR of `attack_report` with a wider interval, which also covers that the threshold was found on a sample.
+
+    The share of all non-members above the j-th one from the top is Beta(j, n − j + 1) distributed (David & Nagaraja 2003,
+    *Order Statistics*, 7.1); with ties it is smaller, and larger if that score itself counts. So a threshold above the j-th
+    surely keeps to `fpr` up to some j, and from some j on no threshold that keeps to it can be as low, each with probability
+    1 − (1 − confidence) / 4. At these two the TPR gets Clopper–Pearson limits of that level. Holds for any distribution, and
+    errs on the wide side.
+
+    Args:
+        scores: `[N]`, higher = more likely a member. is_member: bool `[N]`.
+
+    Raises:
+        ValueError: infinite scores, or scores and memberships that do not fit together.
+    """
+    scores, is_member = _finite_scores(scores, is_member)
+    members, n, tail = scores[is_member], int((~is_member).sum()), (1 - confidence) / 4
+    strict, loose = int(binom.ppf(tail, n, fpr)), int(binom.ppf(1 - tail, n, fpr)) + 1
+    others = -np.partition(-scores[~is_member], [max(strict, 1) - 1, min(loose, n) - 1])  # from the top
+    surely = int((members > others[strict - 1]).sum()) if strict else 0
+    perhaps = int((members > others[loose - 1]).sum()) if loose <= n else len(members)
+    low, high = (proportion(k, len(members), 1 - 2 * tail) for k in (surely, perhaps))
+    value = true_positives_at_fpr(scores, is_member, fpr) / len(members)
+    return Estimate(value, low.low, high.high)
 
 
 def auc(scores: ArrayLike, is_member: ArrayLike, confidence: float = 0.95) -> Estimate:

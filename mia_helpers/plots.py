@@ -16,10 +16,11 @@ SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
 def confidence_histograms(members: ArrayLike, non_members: ArrayLike, *, ax: Axes | None = None, bins: int = 25,
                           label: str = "confidence", limits: tuple[float, float] = (0.0, 1.0), log: bool = True,
-                          names: tuple[str, str] = ("members", "non-members")) -> Axes:
+                          names: tuple[str, str] = ("members", "non-members"),
+                          colours: tuple[str, str] = (MEMBER, NON_MEMBER)) -> Axes:
     """Two histograms as outlines, values `[N]` each; the heights are shares of each group in per cent (log scale)."""
     ax = ax or plt.subplots(figsize=(6, 3.2), layout="constrained")[1]
-    for values, colour, name in ((members, MEMBER, names[0]), (non_members, NON_MEMBER, names[1])):
+    for values, colour, name in zip((members, non_members), colours, names):
         values = np.clip(np.asarray(values), *limits)
         ax.hist(values, bins=np.linspace(*limits, bins + 1), weights=np.full(len(values), 100 / len(values)),
                 histtype="stepfilled", alpha=0.25, color=colour)
@@ -122,7 +123,8 @@ def tradeoff(rows: Mapping[str, tuple[Estimate, Estimate]], *, labels: tuple[str
 
     Args:
         rows: name -> (utility, leakage). labels: of the two axes. chance: leakage of a blind guess, a dotted line.
-        offsets: name -> where its label goes, in points from the dot; default to the upper right.
+        offsets: name -> where its label goes, in points from the dot; default to the upper right. Beyond 30 points a line
+            leads to it.
     """
     ax = ax or plt.subplots(figsize=(9, 5.4), layout="constrained")[1]
     frontier = pareto([u.value for u, _ in rows.values()], [leak.value for _, leak in rows.values()])
@@ -132,7 +134,8 @@ def tradeoff(rows: Mapping[str, tuple[Estimate, Estimate]], *, labels: tuple[str
         ax.plot([u.value] * 2, [leak.low, leak.high], color=colour, linewidth=1.2)
         ax.plot(u.value, leak.value, "o", color=colour)
         dx, dy = (offsets or {}).get(name, (5, 5))
-        ax.annotate(name, (u.value, leak.value), xytext=(dx, dy), textcoords="offset points", color=colour,
+        far = {"arrowstyle": "-", "color": colour, "linewidth": 0.6} if max(abs(dx), abs(dy)) > 30 else None
+        ax.annotate(name, (u.value, leak.value), xytext=(dx, dy), textcoords="offset points", color=colour, arrowprops=far,
                     fontsize="small", ha="left" if dx >= 0 else "right", va="bottom" if dy >= 0 else "top")
     best = [list(rows.values())[i] for i in frontier]
     ax.plot([u.value for u, _ in best], [leak.value for _, leak in best], color="black", linewidth=1, zorder=0)

@@ -291,12 +291,27 @@ def test_logits_that_look_like_probabilities_are_pointed_out():
     assert "look like probabilities" in audit(y, is_member, logits=p, at_fpr=0.05).warnings[0]
 
 
+@pytest.mark.parametrize("rate, text", [(10 / 285, "0.036"), (0.05, "0.05"), (0.01, "0.01"), (1e-5, "1e-05"),
+                                        (0.0101, "0.011")])
+def test_rates_are_rounded_up(rate, text):
+    assert audit_module.rounded_up(rate) == text
+
+
+def test_the_summary_says_what_was_not_looked_at(full):
+    y, is_member, z = outputs(19)
+    text = audit(y, is_member, logits=z, at_fpr=0.05).summary()
+    assert "No features were given" in text and "Not run: shadow classifier, LiRA online" in text
+    assert "No features were given" not in full.summary()
+
+
 Y, M, Z = outputs(18)
 P = np.exp(Z) / np.exp(Z).sum(1, keepdims=True)
 BAD = {
     "no answers": ({}, ValueError, "give one of logits"),
     "two answers": ({"logits": Z, "probabilities": P}, ValueError, "give one of logits"),
-    "one column": ({"logits": Z[:, :1]}, ValueError, r"shape \[400, C\]"),
+    "one column": ({"logits": Z[:, :1]}, ValueError, r"shape \[400, C\].*stack 1 − p and p"),
+    "named classes": ({"model": LogisticRegression().fit(Z, np.array(list("abcd"))[Y]), "inputs": Z}, ValueError,
+                      "classes must be integers"),
     "a vector": ({"probabilities": P[:, 0]}, ValueError, "stack 1 − p and p"),
     "too short": ({"logits": Z[:-1]}, ValueError, r"shape \[400, C\]"),
     "NaN": ({"logits": np.where(Z > 5, np.nan, Z)}, ValueError, "NaN or infinite"),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import beta, binom
+from scipy.stats import beta, binom, norm
 from sklearn.metrics import accuracy_score, roc_auc_score
 
 from mia_helpers import metrics
@@ -193,6 +193,52 @@ def test_advantage_follows_newcombes_formula(confidence):
                 p1 - p2 + math.sqrt((u1 - p1) ** 2 + (p2 - l2) ** 2))
     found = attack_report(scores, is_member, threshold=0.2, fprs=(), confidence=confidence).advantage
     assert dataclasses.astuple(found) == pytest.approx(expected, abs=1e-9)
+
+
+# --- TPR at a FPR, with the luck of the threshold
+
+
+@given(tied_scores(), st.integers(1, 20), st.sampled_from([0.5, 0.95, 0.999]))
+@settings(max_examples=40, deadline=None)
+def test_tpr_interval_holds_the_value_and_the_interval_at_a_fixed_threshold(data, twentieths, confidence):
+    scores, is_member = data
+    found = metrics.tpr_at_fpr(scores, is_member, twentieths / 20, confidence)
+    caught, n = metrics.true_positives_at_fpr(scores, is_member, twentieths / 20), int(is_member.sum())
+    fixed = proportion(caught, n, confidence)
+    assert found.value == caught / n and found.low <= fixed.low and fixed.high <= found.high
+
+
+def test_tpr_interval_worked_out_by_hand():
+    """Non-members 0 … 99. At 10 %, Binomial(100, 0.1) is at least 4, and at most 17, each with a probability of more than
+    1 − 5 % / 4: the thresholds are above the 4th non-member from the top, and at the 18th."""
+    at = binom(100, 0.1)
+    assert at.sf(3) > 0.9875 > at.sf(4) and at.cdf(17) > 0.9875 > at.cdf(16)
+    members = np.array([98.5] * 10 + [90.5] * 5 + [82.5] * 7 + [82.0] * 18)
+    scores, is_member = np.concatenate([np.arange(100.0), members]), np.arange(140) >= 100
+    found = metrics.tpr_at_fpr(scores, is_member, 0.1)
+    assert found == Estimate(15 / 40, proportion(10, 40, 0.975).low, proportion(22, 40, 0.975).high)
+
+
+def test_tpr_interval_where_the_highest_score_is_shared_by_too_many():
+    """No threshold accuses 5 % of the non-members or fewer, so nobody can be named; more members would not change that."""
+    scores, is_member = np.ones(400), np.arange(400) < 200
+    scores[150:300] = 0.5
+    assert metrics.tpr_at_fpr(scores, is_member, 0.05) == Estimate(0.0, 0.0, proportion(0, 200, 0.975).high)
+
+
+@pytest.mark.parametrize("decimals", [6, 0])
+def test_tpr_interval_covers_the_truth_at_least_as_often_as_it_says(decimals):
+    """Normal scores, members shifted by 1; rounded to whole numbers, with many ties. Fixed thresholds cover far less."""
+    rng = np.random.default_rng(0)
+    limit = norm.isf(0.05) if decimals else 2.5  # whole numbers: 3 is the lowest threshold with a true FPR of at most 5 %
+    truth, is_member, held, held_fixed = norm.sf(limit - 1), np.arange(400) < 200, 0, 0
+    for _ in range(400):
+        scores = np.round(rng.normal(size=400) + is_member, decimals)
+        found = metrics.tpr_at_fpr(scores, is_member, 0.05, 0.9)
+        fixed = proportion(metrics.true_positives_at_fpr(scores, is_member, 0.05), 200, 0.9)
+        held += found.low <= truth <= found.high
+        held_fixed += fixed.low <= truth <= fixed.high
+    assert held >= 0.9 * 400 and (held_fixed < 0.85 * 400 or decimals == 0)
 
 
 # --- thresholds
