@@ -441,13 +441,14 @@ def run(*arguments):
     return subprocess.run([sys.executable, "-m", "mia_helpers.audit", *arguments], capture_output=True, text=True)
 
 
-def test_exit_codes(tmp_path):
+def test_exit_codes(tmp_path, capsys):
     y, is_member, z = outputs(0, 2400, leak=3)
     leaky = save(tmp_path / "leaky.npz", labels=y, is_member=is_member, logits=z)
     done = run(leaky, "--fail-above-tpr", "0.05", "--at-fpr", "0.01")
     assert (done.returncode, done.stderr) == (1, "") and "gate SHUT" in done.stdout and "Evidence of leakage" in done.stdout
-    done = run(str(tmp_path / "not there.npz"))
-    assert done.returncode == 2 and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1 and not done.stdout
+    assert main([str(tmp_path / "not there.npz")]) == 2
+    printed = capsys.readouterr()
+    assert printed.err.startswith("error: ") and printed.err.count("\n") == 1 and not printed.out
 
 
 def test_gate_open_and_reports_written(tmp_path, capsys):

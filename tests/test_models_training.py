@@ -4,6 +4,9 @@ import functools
 import importlib.util
 import linecache
 import math
+import os
+import platform
+import subprocess
 import sys
 import types
 
@@ -643,3 +646,21 @@ def test_numpy_numbers_as_settings_find_the_same_cache_entry(tmp_path, monkeypat
     for seed in (1, np.int64(1)):
         training.load_or_train(SmallClassifier(), data, epochs=1, lr=1e-3, seed=seed, progress=False)
     assert len(list((tmp_path / "models").glob("*.safetensors"))) == 1
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator")
+def test_memory_of_one_batch_is_kept_for_the_next():
+    """Twelve tensors of 8 MB, freed and made anew twenty times: 23,000 pages, fetched once. With torch alone: 466,000."""
+    code = """if True:
+        import resource, torch, mia_helpers.training
+        torch.set_num_threads(1)
+        def batch():
+            return [torch.ones(2_000_000) for _ in range(12)]
+        batch()
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for _ in range(20):
+            batch()
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
+                          env={k: v for k, v in os.environ.items() if not k.startswith(("MALLOC_", "GLIBC_"))})
+    assert int(done.stdout) < 100_000
