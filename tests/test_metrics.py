@@ -210,7 +210,7 @@ def test_tpr_interval_holds_the_value_and_the_interval_at_a_fixed_threshold(data
 
 def test_tpr_interval_worked_out_by_hand():
     """Non-members 0 … 99. At 10 %, Binomial(100, 0.1) is at least 4, and at most 17, each with a probability of more than
-    1 − 5 % / 4: the thresholds are above the 4th non-member from the top, and at the 18th."""
+    1 − 5 % / 4: the thresholds are above the 4th non-member from the top, and above the 18th."""
     at = binom(100, 0.1)
     assert at.sf(3) > 0.9875 > at.sf(4) and at.cdf(17) > 0.9875 > at.cdf(16)
     members = np.array([98.5] * 10 + [90.5] * 5 + [82.5] * 7 + [82.0] * 18)
