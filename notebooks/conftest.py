@@ -1,17 +1,30 @@
-"""How pytest runs the notebooks: from a cold cache, with every slider swept, and against the time each one states."""
+"""How pytest runs the notebooks: from a cold cache, with every slider swept; what each one took is reported, never a failure."""
 
+import atexit
+import itertools
 import os
 import re
 import shutil
+import socket
 import tempfile
 from collections import defaultdict
 from pathlib import Path
 
 import nbformat
+import nbval.kernel
 import pytest
+from jupyter_client.manager import KernelManager
 
 STATED = re.compile(r"\bTime\b.{0,200}?\babout (\d+) s of compute on two CPU cores")
-FACTOR, KERNEL_START_S = 2, 10  # what is allowed on top: noise, and seconds for a kernel to come up
+RESTATE = 2  # a ratio of measured to stated seconds from which the report suggests another look
+
+if hasattr(socket, "AF_UNIX"):
+    # Kernels of two workers that start at the same moment may pick the same TCP port, and then wait for each other for ever.
+    _sockets = tempfile.mkdtemp(prefix="mia-kernels-")
+    _count = itertools.count()
+    nbval.kernel.KernelManager = lambda **options: KernelManager(
+        transport="ipc", ip=f"{_sockets}/{next(_count)}", **options)
+    atexit.register(shutil.rmtree, _sockets, ignore_errors=True)
 
 _seconds: defaultdict[str, float] = defaultdict(float)  # notebook -> what its cells took so far
 _temporary_cache: list[str] = []
@@ -61,28 +74,17 @@ def pytest_runtest_logreport(report):
         _seconds[path] += report.duration
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_sessionfinish(session):
-    """Report a notebook that took too long as one more failed test."""
-    config = session.config
-    if hasattr(config, "workerinput"):
-        return  # the controller has all the reports
-    for path, took, stated in _times(config):
-        if stated is not None and took > FACTOR * stated + KERNEL_START_S:
-            message = (f"{path} took {took:.0f} s, but states about {stated} s of compute (allowed: {FACTOR} × {stated} s + "
-                       f"{KERNEL_START_S} s). Make it faster, or measure it again and mend its Time line.")
-            config.hook.pytest_runtest_logreport(report=pytest.TestReport(
-                f"{path}::stated compute time", (path, 0, f"{path}::stated compute time"), {}, "failed", message, "call"))
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-
 def pytest_terminal_summary(terminalreporter):
+    """A table of times. A busy or slow machine is not a defect, so nothing here can fail."""
     times = _times(terminalreporter.config)
     if times:
         terminalreporter.section("notebook times")
     for path, took, stated in times:
-        statement = "no time" if stated is None else f"about {stated} s"
-        terminalreporter.write_line(f"{path}: {took:.0f} s (states {statement})")
+        compared = "states no time" if not stated else f"states about {stated} s, ratio {took / stated:.1f}"
+        terminalreporter.write_line(f"{path}: {took:.0f} s ({compared})")
+    if any(stated and took > RESTATE * stated for _, took, stated in times):
+        terminalreporter.write_line(f"Beyond a ratio of {RESTATE}, measure on an idle machine (python benchmarks/notebooks.py) "
+                                    "and, if it is so there, restate the time.")
 
 
 def _times(config) -> list[tuple[str, float, int | None]]:

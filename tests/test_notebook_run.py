@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,15 +17,12 @@ CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os
 WORKERS = ("-n", str(CORES), "--dist", "loadfile")
 
 
-def run(folder: Path, code: str, printed: str, *options: str, stated: int = 30, start_s: int = 30,
+def run(folder: Path, code: str, printed: str, *options: str, stated: int = 30,
         **environment: str) -> subprocess.CompletedProcess:
     """Run pytest on a notebook whose one checked cell holds `code` and is stored as having printed `printed`."""
     notebooks = folder / "notebooks"
     notebooks.mkdir()
-    text = CONFTEST.read_text(encoding="utf-8")
-    assert "KERNEL_START_S = 2, 10 " in text
-    text = text.replace("KERNEL_START_S = 2, 10 ", f"KERNEL_START_S = 2, {start_s} ")
-    (notebooks / "conftest.py").write_text(text, encoding="utf-8")
+    (notebooks / "conftest.py").write_text(CONFTEST.read_text(encoding="utf-8"), encoding="utf-8")
     (folder / "pytest.ini").write_text("[pytest]\ntestpaths = notebooks\nfilterwarnings =\n    error\n"
                                       "    ignore::DeprecationWarning\n    ignore::PendingDeprecationWarning\n")
     opening = new_markdown_cell(f"# Tiny\n\n**Time:** 5 minutes to read, about {stated} s of\ncompute on two CPU cores.")
@@ -33,15 +31,21 @@ def run(folder: Path, code: str, printed: str, *options: str, stated: int = 30, 
     nbformat.write(new_notebook(cells=[opening, cell]), notebooks / "01_tiny.ipynb")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("MIA_", "OMP_", "PYTEST_"))}
     return subprocess.run([sys.executable, "-m", "pytest", "--nbval-lax", "--nbval-current-env", "-p", "no:cacheprovider",
-                           *options], cwd=folder, env=kept | environment, capture_output=True, text=True, timeout=180)
+                           *options], cwd=folder, env=kept | environment, capture_output=True, text=True, timeout=1800)
 
 
 @pytest.mark.parametrize("options", [(), ("-n", "1", "--dist", "loadfile")], ids=["one process", "workers"])
-def test_a_notebook_slower_than_it_states_fails_the_run(tmp_path, options):
-    result = run(tmp_path, "time.sleep(2)\nprint('fine')", "fine\n", *options, stated=0, start_s=1)
-    assert result.returncode == 1, result.stdout + result.stderr
-    assert "1 failed, 1 passed" in result.stdout
-    assert "but states about 0 s of compute (allowed: 2 × 0 s + 1 s)" in result.stdout
+def test_a_notebook_slower_than_it_states_is_reported_and_does_not_fail(tmp_path, options):
+    result = run(tmp_path, "time.sleep(2.5)\nprint('fine')", "fine\n", *options, stated=1)
+    assert result.returncode == 0, result.stdout + result.stderr
+    found = re.search(r"notebooks/01_tiny.ipynb: (\d+) s \(states about 1 s, ratio ([\d.]+)\)", result.stdout)
+    assert int(found[1]) >= 2 and float(found[2]) >= 2.5
+    assert "Beyond a ratio of 2, measure on an idle machine" in result.stdout
+
+
+def test_a_time_that_is_kept_is_reported_without_advice(tmp_path):
+    result = run(tmp_path, "print('fine')", "fine\n", stated=100_000)
+    assert "(states about 100000 s, ratio 0.0)" in result.stdout and "Beyond a ratio" not in result.stdout
 
 
 def test_kernels_of_all_workers_share_a_cold_cache_and_the_cores_and_stderr_is_not_compared(tmp_path):
@@ -51,7 +55,7 @@ def test_kernels_of_all_workers_share_a_cold_cache_and_the_cores_and_stderr_is_n
                  "print('a bar', file=sys.stderr)\n"
                  "print(os.environ['MIA_SWEEP_SLIDERS'], os.environ['OMP_NUM_THREADS'])", "1 1\n", *WORKERS)
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "notebooks/01_tiny.ipynb: " in result.stdout and "s (states about 30 s)" in result.stdout
+    assert "notebooks/01_tiny.ipynb: " in result.stdout and "s (states about 30 s, ratio " in result.stdout
     assert not Path(noted.read_text()).exists()  # the temporary cache is removed at the end
 
 
