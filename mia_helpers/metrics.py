@@ -29,12 +29,12 @@ class Estimate:
 class SupportedRates(dict):
     """FPR limit -> `Estimate` of the TPR there. Looking up a limit that the data cannot support says why not."""
 
-    def __init__(self, rates: dict[float, Estimate], n_non_members: int):
+    def __init__(self, rates: dict[float, Estimate], n_people: int):
         super().__init__(rates)
-        self.n_non_members = n_non_members
+        self.n_people = n_people
 
     def __missing__(self, fpr: float) -> Estimate:
-        raise KeyError(_why_not(fpr, self.n_non_members) or f"no TPR at {fpr:g} FPR was asked for; use fprs=({fpr:g},)")
+        raise KeyError(_why_not(fpr, self.n_people) or f"no TPR at {fpr:g} FPR was asked for; use fprs=({fpr:g},)")
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,8 @@ class AttackReport:
             and Newcombe's hybrid score interval for the difference TPR − FPR.
         tpr_at_fpr: FPR limit -> TPR there. Clopper–Pearson, with the threshold held fixed: the uncertainty of the FPR
             itself is not in it (`tpr_at_fpr` puts it in). Only limits that the number of non-members supports.
-        smallest_supported_fpr: 10 / number of non-members: below it one expects fewer than 10 false positives.
+        smallest_supported_fpr: 10 / number of non-members: below it one expects fewer than 10 false positives. With several
+            targets an example that is a non-member of some is one person, however often it was asked about.
         n_members, n_non_members: counted over all targets.
 
     With several targets (scores `[T, N]`) all intervals are percentiles of a bootstrap over examples, since the targets'
@@ -90,7 +91,7 @@ def attack_report(scores: ArrayLike, is_member: ArrayLike, threshold: float | No
 
     Raises:
         ValueError: an FPR limit was asked for that so few non-members cannot support (fewer than 10 expected false
-            positives), or scores and memberships that do not fit together.
+            positives among different people), or scores and memberships that do not fit together.
     """
     shape = np.shape(scores)
     if len(shape) == 2 and np.shape(is_member) == shape:
@@ -118,8 +119,8 @@ def _pooled_report(scores: np.ndarray, is_member: np.ndarray, threshold: float |
     flat, truth = checked_scores(scores.ravel(), is_member.ravel())
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must lie between 0 and 1, for instance 0.95; got {confidence}")
-    n_members, n_non_members = int(truth.sum()), int((~truth).sum())
-    fprs = _supported(fprs, n_non_members)
+    n_members, n_non_members, n_people = int(truth.sum()), int((~truth).sum()), n_non_member_people(is_member)
+    fprs = _supported(fprs, n_people)
     _, rank = np.unique(flat, return_inverse=True)
     limits = {fpr: threshold_at_fpr(flat, truth, fpr) for fpr in fprs}
 
@@ -148,26 +149,35 @@ def _pooled_report(scores: np.ndarray, is_member: np.ndarray, threshold: float |
     accuracy, advantage = found[-2:] if threshold is not None else (None, None)
     return AttackReport(
         auc=found[0], accuracy=accuracy, advantage=advantage,
-        tpr_at_fpr=SupportedRates(dict(zip(fprs, found[1:])), n_non_members), threshold=threshold,
-        smallest_supported_fpr=10 / n_non_members, n_members=n_members, n_non_members=n_non_members, confidence=confidence)
+        tpr_at_fpr=SupportedRates(dict(zip(fprs, found[1:])), n_people), threshold=threshold,
+        smallest_supported_fpr=10 / n_people, n_members=n_members, n_non_members=n_non_members, confidence=confidence)
 
 
-def _why_not(fpr: float, n_non_members: int) -> str | None:
+def n_non_member_people(is_member: ArrayLike) -> int:
+    """How many different people are non-members: of the one target, `[N]`, or of at least one of several, `[T, N]`.
+
+    What several targets say about the same person is not several independent answers: whoever looks like a member to one
+    does so to most. So 20 non-members asked about at 50 targets are 20 people, not 1,000.
+    """
+    return int((~np.atleast_2d(is_member)).any(0).sum())
+
+
+def _why_not(fpr: float, n_people: int) -> str | None:
     """Why no true-positive rate can be claimed at this false-positive rate; None if it can."""
-    smallest = 10 / n_non_members
+    smallest = 10 / n_people
     if smallest <= fpr <= 1:
         return None
-    return (f"a true-positive rate at a false-positive rate of {fpr:g} cannot be claimed with {n_non_members} non-members: "
-            f"one would expect {fpr * n_non_members:.1f} false positives, and at least 10 are needed. The smallest FPR "
+    return (f"a true-positive rate at a false-positive rate of {fpr:g} cannot be claimed with {n_people} non-members: "
+            f"one would expect {fpr * n_people:.1f} false positives, and at least 10 are needed. The smallest FPR "
             f"supported here is {smallest:.3g}")
 
 
-def _supported(fprs: tuple[float, ...], n_non_members: int) -> list[float]:
+def _supported(fprs: tuple[float, ...], n_people: int) -> list[float]:
     """The limits that the data support. Those that the caller chose must all be."""
     for fpr in fprs:
-        if fprs is not DEFAULT_FPRS and (reason := _why_not(fpr, n_non_members)):
+        if fprs is not DEFAULT_FPRS and (reason := _why_not(fpr, n_people)):
             raise ValueError(reason)
-    return [fpr for fpr in fprs if _why_not(fpr, n_non_members) is None]
+    return [fpr for fpr in fprs if _why_not(fpr, n_people) is None]
 
 
 def roc_curve(scores: ArrayLike, is_member: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

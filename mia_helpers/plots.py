@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from mia_helpers.metrics import Estimate, roc_curve
+from mia_helpers.metrics import Estimate, n_non_member_people, roc_curve
 
 MEMBER, NON_MEMBER, NEUTRAL = "#0072B2", "#D55E00", "#666666"  # blue, vermilion, grey (Okabe & Ito)
 SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -48,18 +48,18 @@ def roc_axes(scores: Mapping[str, tuple[ArrayLike, ArrayLike]], *, ax: Axes, log
     """ROC curves with the chance line.
 
     Args:
-        scores: name -> (scores `[N]`, is_member bool `[N]`).
+        scores: name -> (scores `[N]`, is_member bool `[N]`), or `[T, N]` each: T targets pooled.
         log: logarithmic axes, from `smallest_fpr` on; default: the smallest that the data support (10 false positives).
     """
     for i, (name, (values, is_member)) in enumerate(scores.items()):
         colour, style = SERIES[i % len(SERIES)], ("-", "--", "-.")[i // len(SERIES) % 3]
-        fpr, tpr, _ = roc_curve(values, is_member)
+        fpr, tpr, _ = roc_curve(np.ravel(values), np.ravel(is_member))
         # Steps, not slopes: between two real thresholds there is nothing to be had.
         ax.step(fpr, tpr, where="post", color=colour, linestyle=style, linewidth=1.6, label=name)
     ax.plot([0, 1], [0, 1], color=NEUTRAL, linestyle=":", linewidth=1.2, label="chance")
     ax.set(xlabel="false-positive rate", ylabel="true-positive rate", xlim=(0, 1), ylim=(0, 1), aspect="equal")
     if log:
-        smallest_fpr = smallest_fpr or 10 / min((~np.asarray(is_member)).sum() for _, is_member in scores.values())
+        smallest_fpr = smallest_fpr or 10 / min(n_non_member_people(is_member) for _, is_member in scores.values())
         ax.set(xscale="log", yscale="log", xlim=(smallest_fpr, 1), ylim=(smallest_fpr, 1))
     return ax
 

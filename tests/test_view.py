@@ -104,6 +104,15 @@ def test_roc_starts_where_it_is_told_or_where_the_fewest_non_members_allow():
     assert plots.roc(both, smallest_fpr=0.001).axes[1].get_xlim()[0] == pytest.approx(0.001)
 
 
+def test_roc_of_several_targets_pools_them_and_counts_people():
+    rng = np.random.default_rng(0)
+    scores, is_member = rng.normal(size=(3, 200)), np.tile(np.arange(200) < 100, (3, 1))
+    figure = plots.roc({"one": (scores, is_member)})
+    fpr, tpr, _ = roc_curve(scores.ravel(), is_member.ravel())
+    np.testing.assert_array_equal(figure.axes[0].lines[0].get_xydata(), np.column_stack([fpr, tpr]))
+    assert figure.axes[1].get_xlim()[0] == pytest.approx(10 / 100)
+
+
 def test_one_roc_in_given_axes():
     scores = curves(2)
     ax = plt.subplots()[1]
