@@ -176,7 +176,7 @@ def art_attacks(train: tuple, tests: list[np.ndarray], labels: np.ndarray) -> It
 
 
 def comparison(bank: ShadowBank, data: ImageSet) -> None:
-    targets, k = farm(N_TARGETS, data, 2, seed=1), FARM["n_candidates"]
+    targets, k = farm(N_TARGETS, data, 2, seed=1, in_pairs=True), FARM["n_candidates"]
     labels, truth, mask = bank.labels[:k], targets.member_mask[:, :k], bank.member_mask[:, :k]
     train = bank.logits[:, :k].reshape(-1, 10), np.tile(labels, N_SHADOWS), mask.ravel()
     tests = [logits[:k] for logits in targets.logits]

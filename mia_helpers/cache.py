@@ -13,6 +13,8 @@ from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from mia_helpers.seeds import seed_shift
+
 ENTRY_FORMAT = 2  # part of every key, so that entries written in another form are not found, rather than found damaged
 
 
@@ -69,7 +71,7 @@ def _digest(tensors: dict, content: object) -> str:
 
 def name_of(key: dict) -> str:
     """A file name for everything that determines a result, as JSON-able values."""
-    return hashlib.sha256(json.dumps([ENTRY_FORMAT, key], sort_keys=True).encode()).hexdigest()[:20]
+    return hashlib.sha256(json.dumps([ENTRY_FORMAT, seed_shift(), key], sort_keys=True).encode()).hexdigest()[:20]
 
 
 def _warn_not_kept(error: OSError) -> None:

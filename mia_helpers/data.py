@@ -21,6 +21,7 @@ from filelock import FileLock
 from torch import Tensor
 
 from mia_helpers.cache import cache_dir
+from mia_helpers.seeds import shifted
 
 OWNERS = ("target", "shadow")
 SOURCES = ("bundled", "torchvision")
@@ -100,7 +101,7 @@ class ImageSet:
             raise ValueError(f"asked for {n_members} members + {n_non_members} non-members = {sizes.sum()} images, but "
                              f"{self.name!r} has {len(self)}; ask for fewer")
         labels = self.labels.numpy()
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng(shifted(seed))
         totals = _balanced_counts(np.bincount(labels, minlength=self.n_classes), sizes.sum(), rng)
         members_of_class = _proportional_counts(totals, n_members)
         member_indices, non_member_indices = [], []

@@ -6,13 +6,14 @@ from matplotlib.axes import Axes
 from sklearn.base import ClassifierMixin
 
 from mia_helpers.plots import MEMBER, NEUTRAL, NON_MEMBER
+from mia_helpers.seeds import shifted
 
 CENTRES = np.array([[-0.8, -0.4], [0.8, 0.4]])  # healthy, ill; standard deviation 1 in both directions
 
 
 def draw_patients(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """`n` random patients: two standardised measurements each, float64 `[n, 2]`, and whether they are ill, int64 `[n]`."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(shifted(seed))
     ill = rng.integers(0, 2, n)
     return CENTRES[ill] + rng.normal(size=(n, 2)), ill
 

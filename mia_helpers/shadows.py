@@ -8,6 +8,7 @@ import copy
 import functools
 import hashlib
 import inspect
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,6 +26,7 @@ from tqdm.auto import tqdm
 
 from mia_helpers.cache import atomic_path, cache_dir, name_of, read_entry, write_entry
 from mia_helpers.models import SmallClassifier
+from mia_helpers.seeds import VARIABLE, seed_shift, shifted
 from mia_helpers.training import describe_architecture, fit, flushed_denormals, predict_logits, reset_weights, seeded
 
 TOGETHER = 64  # shadows that a GPU trains at once
@@ -67,13 +69,15 @@ class ShadowBank:
 
 def train_shadows(n_shadows: int, images: ArrayLike | Tensor, labels: ArrayLike | Tensor, *,
                   model: Callable[[], nn.Module] = SmallClassifier, n_members: int | None = None,
-                  n_candidates: int | None = None, epochs: int = 20, lr: float = 3e-3, batch_size: int = 64,
+                  n_candidates: int | None = None, in_pairs: bool = False, epochs: int = 20, lr: float = 3e-3,
+                  batch_size: int = 64,
                   weight_decay: float = 0.0, label_smoothing: float = 0.0, seed: int = 0, n_jobs: int | None = None,
                   method: str = "auto", device: str | None = None, progress: bool = True) -> ShadowBank:
     """Train many models as `train_classifier` does, each on its own random part of the examples, and ask all about all.
 
     Shadow i depends on (seed, i) alone: its members are drawn without looking at any other model, so the number of shadows
-    that had an example says nothing about who else had it. Targets come from the same function with another seed.
+    that had an example says nothing about who else had it. Targets come from the same function with another seed, and may
+    be drawn `in_pairs`.
 
     Every finished shadow is kept in the cache. If a run is interrupted (Ctrl-C, a killed process, a power cut), the same
     call goes on with what is missing, and asking for more shadows later trains only those.
@@ -83,6 +87,8 @@ def train_shadows(n_shadows: int, images: ArrayLike | Tensor, labels: ArrayLike 
         model: called without arguments, returns a fresh network that returns logits `[n, C]`.
         n_members: size of each training set; default half of the candidates.
         n_candidates: members are drawn from the first so many examples, the others are only asked about; default all.
+        in_pairs: models 1, 3, … take the half of the candidates that the model before them left, so that each candidate is a
+            member of half of the models. For targets only: among shadows, a partner would give its twin's members away.
         epochs, lr, batch_size, weight_decay, label_smoothing: as in `train_classifier`.
         n_jobs: processes, with one thread each; default what `joblib.parallel_config` says, else as many as torch's
             threads. Under `joblib.parallel_config(backend="dask")` the shadows are trained by a dask.distributed cluster.
@@ -98,6 +104,9 @@ def train_shadows(n_shadows: int, images: ArrayLike | Tensor, labels: ArrayLike 
     """
     images, labels = _checked(images, labels)
     n_members, n_candidates = _checked_sizes(n_shadows, n_members, n_candidates, len(images))
+    if in_pairs and (n_shadows % 2 or 2 * n_members != n_candidates):
+        raise ValueError(f"in_pairs needs an even number of models, and half of the candidates as members; got {n_shadows} "
+                         f"models and {n_members} of {n_candidates}")
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     with seeded(0):
         network = model()
@@ -112,10 +121,13 @@ def train_shadows(n_shadows: int, images: ArrayLike | Tensor, labels: ArrayLike 
     training = {"epochs": epochs, "lr": lr, "batch_size": batch_size, "weight_decay": weight_decay}
     training |= {"label_smoothing": label_smoothing}
     settings = training | {"n_members": n_members, "n_candidates": n_candidates, "method": method}
+    settings |= {"in_pairs": True} if in_pairs else {}
     source = "".join(inspect.getsource(f) for f in (fit, reset_weights, _train_one, _train_together))
     folder = _folder(settings | {"model": describe_architecture(network), "seed": seed, "source": source,
                                  "device": torch.device(device).type}, images, labels)
     mask = _memberships(n_shadows, seed, n_members, n_candidates, len(images))
+    if in_pairs:
+        mask[1::2, :n_candidates] = ~mask[::2, :n_candidates]
     make = functools.partial(_sequential, n_jobs=n_jobs) if method == "sequential" else _vmapped
     return _farm(lambda missing: make(missing, model, images, labels, mask, seed, training, device), folder,
                  ShadowBank(np.empty(0), mask, labels, seed, settings), progress)
@@ -221,6 +233,12 @@ def _farm(make: Callable[[list[int]], Iterator[tuple[int, np.ndarray]]], folder:
         lock.release()
 
 
+def draw_halves(n_draws: int, n: int, seed: int) -> np.ndarray:
+    """`n_draws` random halves of n examples, bool `[n_draws, n]`: memberships for whoever trains the models by hand."""
+    places = np.random.default_rng(shifted(seed)).random((n_draws, n)).argsort(axis=1)
+    return places < n // 2
+
+
 def _memberships(n_shadows: int, seed: int, n_members: int, n_candidates: int, n: int) -> np.ndarray:
     return np.stack([_membership(seed, i, n_members, n_candidates, n) for i in range(n_shadows)])
 
@@ -228,12 +246,12 @@ def _memberships(n_shadows: int, seed: int, n_members: int, n_candidates: int, n
 def _membership(seed: int, index: int, n_members: int, n_candidates: int, n: int) -> np.ndarray:
     """Which examples shadow `index` is trained on, bool `[n]`: a function of (seed, index) alone."""
     mask = np.zeros(n, dtype=bool)
-    mask[np.random.default_rng([seed, index]).choice(n_candidates, n_members, replace=False)] = True
+    mask[np.random.default_rng([shifted(seed), index]).choice(n_candidates, n_members, replace=False)] = True
     return mask
 
 
 def _seed_of(seed: int, index: int) -> int:
-    return int(np.random.SeedSequence([seed, index, 1]).generate_state(1)[0])
+    return int(np.random.SeedSequence([shifted(seed), index, 1]).generate_state(1)[0])
 
 
 def _sequential(missing: list[int], model: Callable, images: np.ndarray, labels: np.ndarray, mask: np.ndarray, seed: int,
@@ -257,8 +275,15 @@ def _parallel(missing: list[int], n_jobs: int | None, train: Callable, arguments
     else:  # Ray's backend, for one: it returns only when all is done, so give it a few at a time, and keep those
         step, return_as = 2 * joblib.effective_n_jobs(n_jobs), "list"
     for start in range(0, len(missing), max(step, 1)):
-        tasks = (joblib.delayed(train)(i, *arguments(i)) for i in missing[start:start + step])
+        tasks = (joblib.delayed(_with_shift)(seed_shift(), train, i, *arguments(i)) for i in missing[start:start + step])
         yield from joblib.Parallel(n_jobs=n_jobs, return_as=return_as)(tasks)
+
+
+def _with_shift(shift: int, train: Callable, *arguments) -> tuple[int, np.ndarray]:
+    """`train(*arguments)` with the caller's `MIA_SEED_SHIFT`, which a worker elsewhere, or one started earlier, has not."""
+    if seed_shift() != shift:
+        os.environ[VARIABLE] = str(shift)
+    return train(*arguments)
 
 
 @contextlib.contextmanager

@@ -23,6 +23,7 @@ from tqdm.auto import tqdm
 
 from mia_helpers.cache import load_or_make
 from mia_helpers.data import ImageSet
+from mia_helpers.seeds import shifted
 
 
 def _keep_freed_memory() -> None:
@@ -264,9 +265,9 @@ def describe_architecture(model: nn.Module) -> str:
 
 @contextlib.contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Torch's random numbers follow `seed` inside the block; outside, nothing has changed."""
+    """Torch's random numbers follow `seed` (and `MIA_SEED_SHIFT`) inside the block; outside, nothing has changed."""
     with torch.random.fork_rng():
-        torch.manual_seed(seed)
+        torch.manual_seed(shifted(seed))
         yield
 
 
