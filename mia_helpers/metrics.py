@@ -164,12 +164,13 @@ def n_non_member_people(is_member: ArrayLike) -> int:
 
 def _why_not(fpr: float, n_people: int) -> str | None:
     """Why no true-positive rate can be claimed at this false-positive rate; None if it can."""
-    smallest = 10 / n_people
-    if smallest <= fpr <= 1:
+    if 10 / n_people <= fpr <= 1:
         return None
+    expected = np.floor(10 * fpr * n_people + 1e-9) / 10  # rounded so that 9.99 does not read as 10
+    smallest = np.ceil(1e6 / n_people - 1e-9) / 1e5
     return (f"a true-positive rate at a false-positive rate of {fpr:g} cannot be claimed with {n_people} non-members: "
-            f"one would expect {fpr * n_people:.1f} false positives, and at least 10 are needed. The smallest FPR "
-            f"supported here is {smallest:.3g}")
+            f"one would expect {expected:.1f} false positives, and at least 10 are needed. The smallest FPR "
+            f"supported here is {smallest:.4g}")
 
 
 def _supported(fprs: tuple[float, ...], n_people: int) -> list[float]:

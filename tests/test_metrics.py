@@ -505,6 +505,8 @@ def test_asking_many_targets_about_the_same_people_supports_no_lower_rate():
     with pytest.raises(ValueError, match="with 20 non-members: one would expect 0.2 false positives"):
         attack_report(scores, is_member, fprs=(0.01,))
     assert metrics.n_non_member_people(is_member) == metrics.n_non_member_people(is_member[0]) == 20
+    with pytest.raises(ValueError, match=r"999 non-members: one would expect 9.9 false .* supported here is 0\.01002$"):
+        attack_report(np.arange(1009.0), np.arange(1009) < 10, fprs=(0.01,))
     is_member[0] = ~is_member[0]  # now everybody is a non-member somewhere
     assert metrics.n_non_member_people(is_member) == 40
 

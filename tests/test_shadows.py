@@ -498,3 +498,9 @@ def test_an_unwritable_cache_is_said_before_training(tmp_path, monkeypatch, digi
 
 def test_batch_normalisation_works_one_by_one(cache, digits):
     assert np.isfinite(farm(digits, 2, model=WithNorm).logits).all()
+
+
+def test_halves_are_halves_and_differ():
+    halves = shadows.draw_halves(6, 51, seed=1)
+    assert halves.shape == (6, 51) and (halves.sum(1) == 25).all() and len(np.unique(halves, axis=0)) == 6
+    np.testing.assert_array_equal(halves, shadows.draw_halves(6, 51, seed=1))
