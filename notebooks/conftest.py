@@ -1,4 +1,4 @@
-"""How pytest runs the notebooks: from a cold cache, with every slider swept; what each one took is reported, never a failure."""
+"""How pytest runs the notebooks: from a cold cache, with every slider swept, reporting how long each one took."""
 
 import atexit
 import itertools
@@ -18,13 +18,13 @@ from jupyter_client.manager import KernelManager
 STATED = re.compile(r"\bTime\b.{0,200}?\babout (\d+) s of compute on two CPU cores")
 RESTATE = 2  # a ratio of measured to stated seconds from which the report suggests another look
 
-if hasattr(socket, "AF_UNIX"):
+_sockets = tempfile.mkdtemp(prefix="mia-kernels-")
+atexit.register(shutil.rmtree, _sockets, ignore_errors=True)
+if hasattr(socket, "AF_UNIX") and len(_sockets) < 80:  # a path to a socket may have some hundred bytes
     # Kernels of two workers that start at the same moment may pick the same TCP port, and then wait for each other for ever.
-    _sockets = tempfile.mkdtemp(prefix="mia-kernels-")
     _count = itertools.count()
     nbval.kernel.KernelManager = lambda **options: KernelManager(
         transport="ipc", ip=f"{_sockets}/{next(_count)}", **options)
-    atexit.register(shutil.rmtree, _sockets, ignore_errors=True)
 
 _seconds: defaultdict[str, float] = defaultdict(float)  # notebook -> what its cells took so far
 _temporary_cache: list[str] = []
@@ -83,8 +83,8 @@ def pytest_terminal_summary(terminalreporter):
         compared = "states no time" if not stated else f"states about {stated} s, ratio {took / stated:.1f}"
         terminalreporter.write_line(f"{path}: {took:.0f} s ({compared})")
     if any(stated and took > RESTATE * stated for _, took, stated in times):
-        terminalreporter.write_line(f"Beyond a ratio of {RESTATE}, measure on an idle machine (python benchmarks/notebooks.py) "
-                                    "and, if it is so there, restate the time.")
+        terminalreporter.write_line(f"Beyond a ratio of {RESTATE}, measure on an idle machine (python "
+                                    "benchmarks/notebooks.py) and, if it is so there, restate the time.")
 
 
 def _times(config) -> list[tuple[str, float, int | None]]:

@@ -4,13 +4,16 @@ What is kept is what a reader should see; progress bars, widget views, stderr, t
 """
 
 import base64
+import socket
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
 from nbformat import NotebookNode
+from traitlets.config import Config
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -59,11 +62,21 @@ def merge_streams(outputs: list[NotebookNode]) -> list[NotebookNode]:
     return merged
 
 
+def sockets_in(folder: str) -> Config:
+    """Have a kernel talk through sockets in `folder`. Over TCP a kernel on a busy machine and its client now and then wait
+    for each other for ever, for instance when two that start together pick the same port."""
+    if not hasattr(socket, "AF_UNIX") or len(folder) > 80:  # a path to a socket may have some hundred bytes
+        return Config()
+    return Config({"KernelManager": {"transport": "ipc", "ip": str(Path(folder, "kernel"))}})
+
+
 def refresh(path: Path) -> None:
     """Execute the notebook at `path` and write it back; if a cell fails, the file stays as it was."""
     notebook = nbformat.read(path, as_version=4)
     start = time.perf_counter()
-    NotebookClient(notebook, timeout=1800, kernel_name="python3", resources={"metadata": {"path": path.parent}}).execute()
+    with tempfile.TemporaryDirectory() as folder:
+        NotebookClient(notebook, timeout=7200, kernel_name="python3", config=sockets_in(folder),
+                       resources={"metadata": {"path": path.parent}}).execute()
     clean(notebook)
     nbformat.validate(notebook)
     nbformat.write(notebook, path)
