@@ -16,33 +16,36 @@ import argparse
 import ast
 import hashlib
 import importlib.metadata
+import io
 import json
 import os
 import platform
-import socket
 import statistics
 import sys
 import tempfile
 import time
+import tokenize
 from collections import defaultdict
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
+from filelock import FileLock
 from nbclient import NotebookClient
-from traitlets.config import Config
+from refresh_notebooks import sockets_in
 
 from mia_helpers.cache import atomic_path, cache_dir
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS, RECORD = ROOT / "notebooks", ROOT / "tests" / "shaken.json"
-MARGIN, CELL_TIMEOUT_S = 4, 7200
-# By what the CPU must have: the settings that hold PyTorch, oneDNN and MKL back to it.
+MARGIN, N_SHAKES, CELL_TIMEOUT_S = 4, 8, 7200
+# By what the CPU must have: the settings that hold PyTorch, oneDNN and MKL back to it ("plain": PyTorch's own kernels only).
 INSTRUCTIONS = {
     "all": (None, {}),
     "AVX2": ("avx2", {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}),
     "AVX-512 without AMX": ("amx_tile", {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE"}),
+    "plain": (None, {"ATEN_CPU_CAPABILITY": "default"}),
 }
 
 
@@ -71,7 +74,9 @@ class Shake:
             "MIA_SEED_SHIFT": str(self.seed_shift), "OMP_NUM_THREADS": str(self.threads),
             # Two runs share the cores: threads that wait for work must not spin.
             "OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_NUM_THREADS": "1",
-            "MIA_CACHE_DIR": str(self.folder), "MIA_SWEEP_SLIDERS": ""}
+            "MIA_CACHE_DIR": str(self.folder), "MIA_SWEEP_SLIDERS": "", "MIA_DATA_SOURCE": "bundled",
+            "CUDA_VISIBLE_DEVICES": "",
+            "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
 
 
 def shakes(n: int) -> list[Shake]:
@@ -101,11 +106,17 @@ def fingerprint(notebook: Path) -> str:
 
 
 def _code(source: str) -> str:
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
+    """The lines that hold code, without comments and docstrings; the same text under every version of Python."""
+    lines = source.splitlines()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            row, column = token.start
+            lines[row - 1] = lines[row - 1][:column]
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
-            node.body = node.body[1:] or [ast.Pass()]
-    return ast.unparse(tree)
+            docstring = node.body[0]
+            lines[docstring.lineno - 1:docstring.end_lineno] = [""] * (docstring.end_lineno - docstring.lineno + 1)
+    return "\n".join(line.rstrip() for line in lines if line.strip())
 
 
 def _imported(source: str) -> set[str]:
@@ -133,15 +144,17 @@ def run(notebook: Path, shake: Shake) -> dict:
             for line in file:
                 claims.append({"cell": cell_index, "section": _section(content.cells, cell_index), **json.loads(line)})
 
-        # Kernels that start side by side may pick the same TCP port, and then wait for each other for ever.
-        sockets = {"transport": "ipc", "ip": str(Path(folder, "kernel"))} if hasattr(socket, "AF_UNIX") else {}
         client = NotebookClient(content, timeout=CELL_TIMEOUT_S, kernel_name="python3", allow_errors=True,
-                                config=Config({"KernelManager": sockets}), on_cell_executed=collect,
+                                config=sockets_in(folder), on_cell_executed=collect,
                                 resources={"metadata": {"path": notebook.parent}})
+        stopped = []
         with file:
-            client.execute(env=shake.environment | {"MIA_CLAIMS_FILE": str(path)})
-    errors = [f"cell {i}: {output.ename}: {output.evalue}" for i, cell in enumerate(content.cells)
-              for output in cell.get("outputs", ()) if output.output_type == "error"]
+            try:
+                client.execute(env=shake.environment | {"MIA_CLAIMS_FILE": str(path)})
+            except (RuntimeError, TimeoutError) as error:  # the kernel died or did not answer
+                stopped.append(f"{type(error).__name__}: {error}")
+    errors = stopped + [f"cell {i}: {output.ename}: {output.evalue}" for i, cell in enumerate(content.cells)
+                        for output in cell.get("outputs", ()) if output.output_type == "error"]
     return {"claims": claims, "errors": errors, "seconds": round(time.perf_counter() - start), "on": _machine()}
 
 
@@ -161,14 +174,23 @@ def _machine() -> str:
     return ", ".join([cpu, f"Python {platform.python_version()}", *versions])
 
 
-def run_once(notebook: Path, shake: Shake) -> tuple[Path, Shake, dict]:
-    """`run`, or what it found when the same code was run before."""
-    path = shake.folder / f"{notebook.stem}-{fingerprint(notebook)}.json"
-    if not path.exists():
+def run_once(notebook: Path, shake: Shake, code: str) -> tuple[Path, Shake, dict]:
+    """`run`, or what it found before, if the code (a fingerprint), the versions and the CPU were the same.
+
+    A run with errors is not kept: the next call tries again.
+    """
+    machine = hashlib.sha256(_machine().encode()).hexdigest()[:8]
+    path = shake.folder / f"{notebook.stem}-{code}-{machine}.json"
+    with FileLock(path.with_suffix(".lock")):
+        if path.exists():
+            return notebook, shake, json.loads(path.read_text(encoding="utf-8"))
         result = run(notebook, shake)
-        with atomic_path(path) as temporary:
-            temporary.write_text(json.dumps(result), encoding="utf-8")
-    return notebook, shake, json.loads(path.read_text(encoding="utf-8"))
+        if fingerprint(notebook) != code:
+            result["errors"].append("the notebook or the package was edited while it was shaken")
+        if not result["errors"]:
+            with atomic_path(path) as temporary:
+                temporary.write_text(json.dumps(result), encoding="utf-8")
+        return notebook, shake, result
 
 
 # ------------------------------------------------------------------------------------------------------- the record
@@ -183,7 +205,8 @@ def summary(runs: list[tuple[Shake, dict]]) -> list[dict]:
             key = claim["section"], claim["words"]
             times[key] += 1
             row = rows.setdefault((*key, times[key]), {name: claim[name] for name in ("section", "words", "low", "high")}
-                                  | {"cell": claim["cell"], "values": [], "held": 0})
+                                  | {"cell": claim["cell"], "values": [], "held": 0, "one_band": True})
+            row["one_band"] &= (claim["low"], claim["high"]) == (row["low"], row["high"])
             row["held"] += claim["held"]
             row["values"].append(claim["value"])
     for row in rows.values():
@@ -198,7 +221,7 @@ def margin(values: list[float | None], low: float | None, high: float | None) ->
         return None
     mean, spread = statistics.fmean(values), statistics.stdev(values)
     distance = min(mean - low if low is not None else float("inf"), high - mean if high is not None else float("inf"))
-    return distance / spread if spread > 1e-12 else None
+    return distance / spread if spread > 1e-12 else 0.0 if distance < 0 else None
 
 
 def complaint(row: dict, n_shakes: int) -> str | None:
@@ -206,6 +229,10 @@ def complaint(row: dict, n_shakes: int) -> str | None:
     if row["held"] < n_shakes:
         absent = f", was not reached in {row['missing']}" if row["missing"] else ""
         return f"held in {row['held']} of {n_shakes} shakes{absent}"
+    if not row["one_band"]:
+        return "has another band in another shake"
+    if None in row["values"] and (row["low"], row["high"]) != (None, None):
+        return "is not finite in every shake"
     if row["margin"] is not None and row["margin"] < MARGIN:
         return f"has a margin of {row['margin']:.1f} standard deviations"
     return None
@@ -253,28 +280,34 @@ def shake_all(notebooks: list[Path], n_shakes: int, record_path: Path = RECORD) 
     """Run everything that is missing, two runs side by side on two cores, and bring the record up to date."""
     for shake in shakes(n_shakes):
         shake.folder.mkdir(parents=True, exist_ok=True)
-    tasks = [(notebook, shake) for shake in shakes(n_shakes) for notebook in notebooks]
+    codes = {notebook: fingerprint(notebook) for notebook in notebooks}
+    tasks = [(notebook, shake, codes[notebook]) for shake in shakes(n_shakes) for notebook in notebooks]
     results = defaultdict(dict)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with ProcessPoolExecutor(cores) as pool:
         running = [pool.submit(run_once, *task) for task in tasks]
         for i, finished in enumerate(as_completed(running), start=1):
-            notebook, shake, result = finished.result()
+            try:
+                notebook, shake, result = finished.result()
+            except BaseException:  # Ctrl-C, a notebook that cannot be read: do not go on with what waits
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
             results[notebook.stem][shake] = result
             n_failed = sum(not claim["held"] for claim in result["claims"])
             print(f"[{i}/{len(tasks)}] {notebook.stem}, {shake}: {result['seconds']} s, {len(result['claims'])} claims, "
                   f"{n_failed} did not hold, {len(result['errors'])} errors", flush=True)
     record = json.loads(record_path.read_text(encoding="utf-8")) if record_path.exists() else {}
+    record = {name: entry for name, entry in record.items() if (notebooks[0].parent / f"{name}.ipynb").exists()}
     for notebook in notebooks:
         runs = sorted(results[notebook.stem].items(), key=lambda item: item[0].seed_shift)
         record[notebook.stem] = {
-            "fingerprint": fingerprint(notebook), "shakes": {str(shake): result["on"] for shake, result in runs},
+            "fingerprint": codes[notebook], "shakes": {str(shake): result["on"] for shake, result in runs},
             "errors": [f"{shake}: {error}" for shake, result in runs for error in result["errors"]], "claims": summary(runs)}
     write_record(record, record_path)
     return record
 
 
-def check(record: dict, notebooks: list[Path], margins: bool = True) -> tuple[list[str], list[str]]:
+def check(record: dict, notebooks: list[Path], n_shakes: int = N_SHAKES) -> tuple[list[str], list[str]]:
     """(what is wrong with the record, which notebooks are not as they were when they were shaken)."""
     problems, stale = [], []
     for notebook in notebooks:
@@ -285,6 +318,8 @@ def check(record: dict, notebooks: list[Path], margins: bool = True) -> tuple[li
         if entry["fingerprint"] != fingerprint(notebook):
             stale.append(f"{notebook.stem} or its modules have changed since it was shaken")
         problems += [f"{notebook.stem}: {error}" for error in entry["errors"]]
+        if len(entry["shakes"]) < n_shakes:
+            problems.append(f"{notebook.stem}: {len(entry['shakes'])} shakes, fewer than {n_shakes}")
         if not entry["claims"]:
             problems.append(f"{notebook.stem}: no claims were found")
         for row in entry["claims"]:
@@ -300,7 +335,7 @@ MARGINS_LATER = ("05_defences",)  # to be split in two; until then its claims on
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("numbers", nargs="*", metavar="NN", help="numbers of notebooks (default: all)")
-    parser.add_argument("--shakes", type=int, default=8, help="how many runs of each notebook (default: 8)")
+    parser.add_argument("--shakes", type=int, default=N_SHAKES, help=f"how many runs of each notebook (default: {N_SHAKES})")
     parser.add_argument("--check", action="store_true", help="judge the record instead of running anything")
     parser.add_argument("--strict", action="store_true", help="with --check: a notebook that has changed fails, too")
     options = parser.parse_args(arguments)
@@ -308,6 +343,8 @@ def main(arguments: list[str]) -> int:
                  if not options.numbers or path.name[:2] in options.numbers]
     if not notebooks or options.shakes < 1:
         parser.error(f"nothing to do: no notebook begins with {', '.join(options.numbers)}, or --shakes below 1")
+    if options.check and not RECORD.exists():
+        parser.error(f"there is no record, {RECORD.name}; shake first")
     record = json.loads(RECORD.read_text(encoding="utf-8")) if options.check else shake_all(notebooks, options.shakes)
     problems, stale = check(record, notebooks)
     n_claims = sum(len(record[path.stem]["claims"]) for path in notebooks if path.stem in record)

@@ -50,7 +50,7 @@ def tiny(folder, *cells: str):
 def test_exactly_the_fragile_claim_is_found_and_the_run_goes_on_after_it(folder, capsys):
     path = tiny(folder, DRAWS, FRAGILE, WEIGHTS)
     record = shake.shake_all([path], 3, folder / "record.json")
-    problems, stale = shake.check(record, [path])
+    problems, stale = shake.check(record, [path], 1)
     assert problems == ["01_tiny, Draws: 'the first draw' held in 1 of 3 shakes"] and not stale
     entry = record["01_tiny"]
     assert [row["words"] for row in entry["claims"]] == [
@@ -80,7 +80,7 @@ def test_a_resumed_shake_repeats_only_what_is_missing_and_gives_the_same_record(
 def test_a_band_too_narrow_for_its_spread_is_found_although_it_held(folder):
     path = tiny(folder, DRAWS, NARROW)
     record = shake.shake_all([path], 3, folder / "record.json")
-    problems, _ = shake.check(record, [path])
+    problems, _ = shake.check(record, [path], 1)
     assert len(problems) == 1 and "'the mean again' has a margin of" in problems[0], problems
 
 
@@ -88,15 +88,32 @@ def test_what_raises_is_a_problem_and_so_is_a_claim_that_is_not_reached(folder):
     path = tiny(folder, DRAWS, "from mia_helpers import seeds\nif seeds.seed_shift():\n    1 / 0\n"
                 "checks.at_least('reached', 1, 0)")
     record = shake.shake_all([path], 2, folder / "record.json")
-    problems, _ = shake.check(record, [path])
+    problems, _ = shake.check(record, [path], 1)
     assert len(problems) == 2
     assert "cell 3: ZeroDivisionError" in problems[0]
     assert problems[1].endswith("'reached' held in 1 of 2 shakes, was not reached in 1")
+    kept = [file.parent.name for file in (folder / "cache" / "shaken").glob("*/*.json")]
+    assert kept == ["0-all-1"], "a run with errors is tried again by the next call"
+
+
+def test_a_run_during_which_the_notebook_was_edited_is_a_problem_and_is_not_kept(folder, monkeypatch):
+    path = tiny(folder, DRAWS)
+    one = shake.Shake(0, "all", 1)
+
+    def run_and_edit(notebook, which):
+        tiny(folder, DRAWS, "pass")
+        return {"claims": [], "errors": [], "seconds": 0, "on": ""}
+
+    monkeypatch.setattr(shake, "run", run_and_edit)
+    result = shake.run_once(path, one, shake.fingerprint(path))[2]
+    assert result["errors"] == ["the notebook or the package was edited while it was shaken"]
+    assert not list((folder / "cache").rglob("*.json"))
 
 
 @pytest.mark.parametrize("values, low, high, margin", [
     ([1.0, 2.0, 3.0], 0, 10, 2.0), ([1.0, 2.0, 3.0], None, 10, 8.0), ([1.0, 2.0, 3.0], 0, None, 2.0),
     ([1.0, 2.0, 3.0], 4, 10, -2.0), ([1.0, 2.0, 3.0], None, None, None), ([2.0, 2.0], 0, 3, None),
+    ([2.0, 2.0], 2, None, None), ([2.0, 2.0], 3, None, 0.0),
     ([None, None], None, None, None), ([1.0], 0, 3, None), ([1.0, 3.0], 0, 4, 2 / 2**0.5)])
 def test_margin(values, low, high, margin):
     assert shake.margin(values, low, high) == (None if margin is None else pytest.approx(margin))
@@ -105,20 +122,23 @@ def test_margin(values, low, high, margin):
 def test_a_notebook_that_was_edited_or_whose_modules_were_is_stale_but_not_one_whose_prose_was(folder, monkeypatch):
     path = tiny(folder, DRAWS)
     record = {"01_tiny": {"fingerprint": shake.fingerprint(path), "errors": [], "shakes": {"one": ""}, "claims": [
-        {"section": "", "words": "", "held": 1, "margin": None, "missing": 0}]}}
-    assert shake.check(record, [path]) == ([], [])
+        {"section": "", "words": "", "held": 1, "margin": None, "missing": 0, "values": [None], "low": None, "high": None,
+         "one_band": True}]}}
+    assert shake.check(record, [path], 1) == ([], [])
     notebook = nbformat.read(path, as_version=4)
     notebook.cells[0].source += "\n\nMore prose."
     notebook.cells[2].source = "# a comment\n" + notebook.cells[2].source
     nbformat.write(notebook, path)
-    assert shake.check(record, [path]) == ([], [])
+    assert shake.check(record, [path], 1) == ([], [])
     notebook.cells[2].source += "\nchecks.at_least('one', 1, 0)"
     nbformat.write(notebook, path)
-    assert shake.check(record, [path]) == ([], ["01_tiny or its modules have changed since it was shaken"])
+    assert shake.check(record, [path], 1) == ([], ["01_tiny or its modules have changed since it was shaken"])
     tiny(folder, DRAWS)
-    monkeypatch.setattr(shake, "_code", lambda source: source.replace("weight_decay", "decay"))  # in training.py
-    assert shake.check(record, [path])[1]
-    assert shake.check({}, [path])[1] == ["01_tiny has not been shaken"]
+    assert shake.check(record, [path], 1) == ([], [])
+    original = shake._code
+    monkeypatch.setattr(shake, "_code", lambda source: original(source).replace("weight_decay", "decay"))  # in training.py
+    assert shake.check(record, [path], 1)[1]
+    assert shake.check({}, [path], 1)[1] == ["01_tiny has not been shaken"]
 
 
 def test_the_fingerprint_follows_imports_of_imports():
@@ -126,10 +146,33 @@ def test_the_fingerprint_follows_imports_of_imports():
     assert "cache" in shake._imported((shake.ROOT / "mia_helpers" / "training.py").read_text())
 
 
+def test_code_is_hashed_without_comments_docstrings_and_blank_lines():
+    with_prose = 'def f(x):  # why\n    """What.\n\n    More."""\n\n    return "# no comment"  # end\n'
+    assert shake._code(with_prose) == 'def f(x):\n    return "# no comment"'
+
+
+def test_a_killed_kernel_is_a_problem_and_the_other_runs_go_on(folder):
+    path = tiny(folder, DRAWS, "import os\nfrom mia_helpers import seeds\nif seeds.seed_shift():\n    os._exit(1)")
+    record = shake.shake_all([path], 2, folder / "record.json")
+    problems, _ = shake.check(record, [path], 1)
+    assert len(problems) == 1 and "DeadKernelError" in problems[0]
+    assert record["01_tiny"]["claims"][0]["held"] == 2, "what was claimed before is kept"
+
+
+def test_too_few_shakes_and_claims_that_differ_are_problems(folder):
+    path = tiny(folder, DRAWS, "from mia_helpers import seeds\n"
+                "checks.at_least('ratio', float('inf') if seeds.seed_shift() else 2.0, 1)\n"
+                "checks.between('moved', 0, -1 - seeds.seed_shift(), 1)")
+    record = shake.shake_all([path], 2, folder / "record.json")
+    assert shake.check(record, [path])[0] == [
+        "01_tiny: 2 shakes, fewer than 8", "01_tiny, Draws: 'ratio' is not finite in every shake",
+        "01_tiny, Draws: 'moved' has another band in another shake"]
+
+
 def test_a_record_without_claims_is_a_problem(folder):
     path = tiny(folder, "pass")
     record = shake.shake_all([path], 1, folder / "record.json")
-    assert shake.check(record, [path])[0] == ["01_tiny: no claims were found"]
+    assert shake.check(record, [path], 1)[0] == ["01_tiny: no claims were found"]
 
 
 def test_eight_shakes_are_enough_of_each_kind():
@@ -220,3 +263,15 @@ def test_one_sided_claims(monkeypatch, capsys, check, limit, good, bad):
     for value in (bad, float("nan")):
         with pytest.raises(AssertionError, match=f"^✗ share is {value}, not {limit} 0.5$"):
             check("share", value, 0.5)
+
+
+# ------------------------------------------------------------------------------------------------------- the record
+
+
+@pytest.mark.filterwarnings("default:shake again:UserWarning")
+def test_the_course_is_shaken():
+    record = json.loads(shake.RECORD.read_text(encoding="utf-8"))
+    problems, stale = shake.check(record, sorted(shake.NOTEBOOKS.glob("*.ipynb")))
+    assert not problems, "\n".join(problems)
+    if stale:
+        warnings.warn("shake again: " + "; ".join(stale), stacklevel=1)
