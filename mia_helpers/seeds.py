@@ -14,13 +14,12 @@ def seed_shift() -> int:
     """What is added to every seed.
 
     Raises:
-        ValueError: `MIA_SEED_SHIFT` is not a whole number.
+        ValueError: `MIA_SEED_SHIFT` is not a whole number, or negative.
     """
     text = os.environ.get(VARIABLE) or "0"
-    try:
-        return int(text)
-    except ValueError:
-        raise ValueError(f"{VARIABLE} must be a whole number, for instance 1000; got {text!r}") from None
+    if not text.strip().isdecimal():
+        raise ValueError(f"{VARIABLE} must be a whole number of 0 or more, for instance 1000; got {text!r}")
+    return int(text)
 
 
 def shifted(seed: int) -> int:

@@ -1,11 +1,10 @@
 """How pytest runs the notebooks: from a cold cache, with every slider swept, reporting how long each one took."""
 
 import atexit
-import itertools
 import os
 import re
 import shutil
-import socket
+import sys
 import tempfile
 from collections import defaultdict
 from pathlib import Path
@@ -15,16 +14,15 @@ import nbval.kernel
 import pytest
 from jupyter_client.manager import KernelManager
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from refresh_notebooks import sockets_in  # noqa: E402 (found only now)
+
 STATED = re.compile(r"\bTime\b.{0,200}?\babout (\d+) s of compute on two CPU cores")
 RESTATE = 2  # a ratio of measured to stated seconds from which the report suggests another look
 
 _sockets = tempfile.mkdtemp(prefix="mia-kernels-")
 atexit.register(shutil.rmtree, _sockets, ignore_errors=True)
-if hasattr(socket, "AF_UNIX") and len(_sockets) < 80:  # a path to a socket may have some hundred bytes
-    # Kernels of two workers that start at the same moment may pick the same TCP port, and then wait for each other for ever.
-    _count = itertools.count()
-    nbval.kernel.KernelManager = lambda **options: KernelManager(
-        transport="ipc", ip=f"{_sockets}/{next(_count)}", **options)
+nbval.kernel.KernelManager = lambda **options: KernelManager(config=sockets_in(tempfile.mkdtemp(dir=_sockets)), **options)
 
 _seconds: defaultdict[str, float] = defaultdict(float)  # notebook -> what its cells took so far
 _temporary_cache: list[str] = []

@@ -242,7 +242,6 @@ def write_record(record: dict, path: Path = RECORD) -> None:
     """The record as JSON and as a table to read."""
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    path.with_suffix(".json").chmod(0o644)
     lines = ["# Shaken claims", "", "Written by `python tests/shake.py`, which says what the columns mean. SD: standard "
              "deviation; margin: distance of the mean from the nearer end of the band, in SD; **bold**: not shaken.", ""]
     for name, entry in sorted(record.items()):

@@ -227,9 +227,10 @@ def test_workers_get_the_callers_shift(monkeypatch):
         assert set(bank.logits[..., 0].ravel()) == {int(text)}
 
 
-def test_a_shift_that_is_no_number_is_refused(monkeypatch):
-    monkeypatch.setenv("MIA_SEED_SHIFT", "many")
-    with pytest.raises(ValueError, match="MIA_SEED_SHIFT must be a whole number, for instance 1000; got 'many'"):
+@pytest.mark.parametrize("text", ["many", "-1", "1.5"])
+def test_a_shift_that_cannot_be_added_is_refused(monkeypatch, text):
+    monkeypatch.setenv("MIA_SEED_SHIFT", text)
+    with pytest.raises(ValueError, match=f"must be a whole number of 0 or more, for instance 1000; got '{text}'"):
         seeds.shifted(0)
 
 
