@@ -30,10 +30,11 @@ from torch.utils.data import DataLoader
 from training import PilDigits
 
 from mia_helpers import attacks, signals
+from mia_helpers.bank import ShadowBank
 from mia_helpers.data import ImageSet, load_digits
 from mia_helpers.metrics import attack_report
 from mia_helpers.models import SmallClassifier
-from mia_helpers.shadows import ShadowBank, train_shadows
+from mia_helpers.shadows import train_shadows
 
 N, S, Z = 60_000, 64, 10_000
 SETTINGS = {"epochs": 30, "lr": 3e-3, "batch_size": 64}

@@ -1,13 +1,12 @@
 """Training with differential privacy: DP-SGD through Opacus, with the ε that was spent.
 
-Torch side. `mia_helpers.defences` offers the same names.
+Torch side.
 """
 
 import copy
 import functools
 import importlib.metadata
 import math
-import operator
 import warnings
 from dataclasses import dataclass, field
 
@@ -19,6 +18,7 @@ from tqdm.auto import tqdm
 
 from mia_helpers.cache import load_or_make
 from mia_helpers.data import ImageSet
+from mia_helpers.inputs import positive_numbers, whole_number
 from mia_helpers.training import bound_and_key, flushed_denormals, reset_weights, seeded
 
 MAX_GRADIENT_NUMBERS = 50_000_000  # held at once as gradients of single examples: 200 MB in float32
@@ -191,20 +191,3 @@ def _refuse_mixing_layers(model: nn.Module) -> None:
                              "noise; use track_running_stats=False")
     if errors := ModuleValidator.validate(copy.deepcopy(model).train(), strict=False):
         raise ValueError(f"Opacus cannot train this model privately: {'; '.join(map(str, errors))}")
-
-
-def whole_number(name: str, value: int, low: int, high: float = math.inf) -> int:
-    try:
-        value = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be a whole number, got {value!r}") from None
-    if not low <= value <= high:
-        limits = f"at least {low}" if high == math.inf else f"from {low} to {high}"
-        raise ValueError(f"{name} must be {limits}, got {value}")
-    return value
-
-
-def positive_numbers(**values: float) -> None:
-    for name, value in values.items():
-        if not 0 < value < math.inf:
-            raise ValueError(f"{name} must be positive and finite, got {value}")

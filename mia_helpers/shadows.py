@@ -10,7 +10,7 @@ import hashlib
 import inspect
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import joblib
@@ -24,47 +24,13 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
 from tqdm.auto import tqdm
 
+from mia_helpers.bank import ShadowBank, draw_members
 from mia_helpers.cache import atomic_path, cache_dir, name_of, read_entry, write_entry
 from mia_helpers.models import SmallClassifier
 from mia_helpers.seeds import VARIABLE, seed_shift, shifted
 from mia_helpers.training import describe_architecture, fit, flushed_denormals, predict_logits, reset_weights, seeded
 
 TOGETHER = 64  # shadows that a GPU trains at once
-
-
-@dataclass(frozen=True, eq=False)
-class ShadowBank:
-    """What S models answer about the same N examples.
-
-    Attributes:
-        logits: float32 `[S, N, C]`; from the cache memory-mapped and read-only: only what is asked for is read from disk.
-        member_mask: bool `[S, N]`, which examples each model was trained on.
-        labels: int64 `[N]`.
-        seed, settings: what the bank came from.
-    """
-
-    logits: np.ndarray
-    member_mask: np.ndarray
-    labels: np.ndarray
-    seed: int
-    settings: dict = field(repr=False)
-
-    def __len__(self) -> int:
-        return len(self.logits)
-
-    def first(self, n: int) -> "ShadowBank":
-        """The first n models; the same as if only n had been trained.
-
-        Raises:
-            ValueError: n is not between 1 and the number of models.
-        """
-        if not 1 <= n <= len(self):
-            raise ValueError(f"the bank holds {len(self)} models, so n must lie in 1 … {len(self)}; got {n}")
-        return ShadowBank(self.logits[:n], self.member_mask[:n], self.labels, self.seed, self.settings)
-
-    def signal(self, signal: Callable[[ArrayLike, ArrayLike], np.ndarray]) -> np.ndarray:
-        """A signal of `mia_helpers.signals` for all models, float64 `[S, N]`; computed model by model, to spare memory."""
-        return np.stack([signal(logits, self.labels) for logits in self.logits])
 
 
 def train_shadows(n_shadows: int, images: ArrayLike | Tensor, labels: ArrayLike | Tensor, *,
@@ -125,7 +91,7 @@ def train_shadows(n_shadows: int, images: ArrayLike | Tensor, labels: ArrayLike 
     source = "".join(inspect.getsource(f) for f in (fit, reset_weights, _train_one, _train_together))
     folder = _folder(settings | {"model": describe_architecture(network), "seed": seed, "source": source,
                                  "device": torch.device(device).type}, images, labels)
-    mask = _memberships(n_shadows, seed, n_members, n_candidates, len(images))
+    mask = draw_members(n_shadows, seed, n_members, n_candidates, len(images))
     if in_pairs:
         mask[1::2, :n_candidates] = ~mask[::2, :n_candidates]
     make = functools.partial(_sequential, n_jobs=n_jobs) if method == "sequential" else _vmapped
@@ -171,7 +137,7 @@ def train_shadows_with(fit: Callable[[np.ndarray, np.ndarray, int], object], n_s
     settings = {"key": key, "n_members": n_members, "n_candidates": n_candidates}
     folder = None if key is None else _folder(settings | {"seed": seed, "source": [_source(fit), _source(answer)]}, inputs,
                                               labels)
-    mask = _memberships(n_shadows, seed, n_members, n_candidates, len(inputs))
+    mask = draw_members(n_shadows, seed, n_members, n_candidates, len(inputs))
 
     def make(missing: list[int]) -> Iterator[tuple[int, np.ndarray]]:
         return _parallel(missing, n_jobs, _train_with, lambda i: (fit, answer, inputs, labels, mask[i], _seed_of(seed, i)))
@@ -231,23 +197,6 @@ def _farm(make: Callable[[list[int]], Iterator[tuple[int, np.ndarray]]], folder:
         return replace(bank, logits=_open(whole))
     finally:
         lock.release()
-
-
-def draw_halves(n_draws: int, n: int, seed: int) -> np.ndarray:
-    """`n_draws` random halves of n examples, bool `[n_draws, n]`: memberships for whoever trains the models by hand."""
-    places = np.random.default_rng(shifted(seed)).random((n_draws, n)).argsort(axis=1)
-    return places < n // 2
-
-
-def _memberships(n_shadows: int, seed: int, n_members: int, n_candidates: int, n: int) -> np.ndarray:
-    return np.stack([_membership(seed, i, n_members, n_candidates, n) for i in range(n_shadows)])
-
-
-def _membership(seed: int, index: int, n_members: int, n_candidates: int, n: int) -> np.ndarray:
-    """Which examples shadow `index` is trained on, bool `[n]`: a function of (seed, index) alone."""
-    mask = np.zeros(n, dtype=bool)
-    mask[np.random.default_rng([shifted(seed), index]).choice(n_candidates, n_members, replace=False)] = True
-    return mask
 
 
 def _seed_of(seed: int, index: int) -> int:

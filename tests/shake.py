@@ -128,7 +128,7 @@ def _imported(source: str) -> set[str]:
         elif isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
     found = {"/".join(name.split(".")[1:]) for name in names if name.startswith("mia_helpers.")}
-    return {name for name in found if (ROOT / "mia_helpers" / f"{name}.py").exists()}
+    return {file for name in found for file in (name, f"{name}/__init__") if (ROOT / "mia_helpers" / f"{file}.py").exists()}
 
 
 def run(notebook: Path, shake: Shake) -> dict:

@@ -13,10 +13,9 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from mia_helpers import audit as audit_module
-from mia_helpers import audit_input
-from mia_helpers.audit import audit, load, main
-from mia_helpers.audit_report import EVIDENCE, JSON_SCHEMA, MIN_IN_SLICE, NO_EVIDENCE, NOT_COMPARABLE
+from mia_helpers.audit import audit, inputs, load, main
+from mia_helpers.audit import run as audit_module
+from mia_helpers.audit.report import EVIDENCE, JSON_SCHEMA, MIN_IN_SLICE, NO_EVIDENCE, NOT_COMPARABLE
 from mia_helpers.metrics import auc, true_positives_at_fpr
 
 SHADOW_ATTACKS = {"shadow classifier", "LiRA online", "LiRA offline", "RMIA online", "RMIA offline"}
@@ -351,7 +350,7 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 def test_arguments_that_do_not_fit(name, monkeypatch):
     arguments, error, message = BAD[name]
-    monkeypatch.setattr(audit_input, "MAX_GROUPS", 300)
+    monkeypatch.setattr(inputs, "MAX_GROUPS", 300)
     with pytest.raises(error, match=message):
         audit(Y, M, **{"at_fpr": 0.1} | {k: v for k, v in arguments.items() if k != "n"})
 

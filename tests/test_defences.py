@@ -17,20 +17,22 @@ from scipy.special import softmax
 from scipy.stats import kstest
 from torch import nn
 
-from mia_helpers import defences, private
+from mia_helpers import masks, private
 from mia_helpers.data import ImageSet, load_digits
-from mia_helpers.defences import RandomShift, load_or_train_private, memguard, relaxloss, to_logits, train_private
+from mia_helpers.defences import RandomShift, relaxloss
+from mia_helpers.masks import memguard, to_logits
 from mia_helpers.metrics import Estimate
 from mia_helpers.models import SmallClassifier
 from mia_helpers.plots import pareto, tradeoff
+from mia_helpers.private import load_or_train_private, train_private
 from mia_helpers.training import fit, reset_weights, seeded
 
 MASKS = {
-    "top_k": lambda z: defences.top_k(z, 1),
-    "round": lambda z: defences.round_probabilities(z, 1),
-    "temperature": lambda z: defences.temperature(z, 3.0),
-    "small temperature": lambda z: defences.temperature(z, 1e-300),
-    "label_only": defences.label_only,
+    "top_k": lambda z: masks.top_k(z, 1),
+    "round": lambda z: masks.round_probabilities(z, 1),
+    "temperature": lambda z: masks.temperature(z, 3.0),
+    "small temperature": lambda z: masks.temperature(z, 1e-300),
+    "label_only": masks.label_only,
     "memguard": lambda z: memguard(z, 0.6, 2.0, seed=0),
     "memguard, small budget": lambda z: memguard(z, 0.6, 0.3, seed=0),
 }
@@ -43,27 +45,27 @@ LOGITS = arrays(np.float64, st.tuples(st.integers(1, 4), st.integers(2, 5)),
 
 def test_top_k_by_hand():
     z = np.log([[0.5, 0.15, 0.3, 0.05]])
-    np.testing.assert_allclose(defences.top_k(z, 1), [[0.5, 1 / 6, 1 / 6, 1 / 6]])
-    np.testing.assert_allclose(defences.top_k(z, 2), [[0.5, 0.1, 0.3, 0.1]])
-    np.testing.assert_allclose(defences.top_k(z, 4), np.exp(z))
+    np.testing.assert_allclose(masks.top_k(z, 1), [[0.5, 1 / 6, 1 / 6, 1 / 6]])
+    np.testing.assert_allclose(masks.top_k(z, 2), [[0.5, 0.1, 0.3, 0.1]])
+    np.testing.assert_allclose(masks.top_k(z, 4), np.exp(z))
 
 
 def test_round_by_hand():
     z = np.log([[0.64, 0.27, 0.09], [0.333, 0.336, 0.331]])
-    np.testing.assert_array_equal(defences.round_probabilities(z, 1), [[0.6, 0.3, 0.1], [0.3, 0.4, 0.3]])
-    np.testing.assert_array_equal(defences.round_probabilities(z, 2), [[0.64, 0.27, 0.09], [0.33, 0.34, 0.33]])
-    np.testing.assert_array_equal(defences.round_probabilities(z, 0), [[1, 0, 0], [0, 1, 0]])
+    np.testing.assert_array_equal(masks.round_probabilities(z, 1), [[0.6, 0.3, 0.1], [0.3, 0.4, 0.3]])
+    np.testing.assert_array_equal(masks.round_probabilities(z, 2), [[0.64, 0.27, 0.09], [0.33, 0.34, 0.33]])
+    np.testing.assert_array_equal(masks.round_probabilities(z, 0), [[1, 0, 0], [0, 1, 0]])
 
 
 def test_temperature_by_hand_and_undone():
     z = np.array([[2.0, 0.0, -1.0]])
-    np.testing.assert_allclose(defences.temperature(z, 2.0), np.exp([[1, 0, -0.5]]) / np.exp([1, 0, -0.5]).sum())
-    undone = 2 * to_logits(defences.temperature(z, 2.0))
+    np.testing.assert_allclose(masks.temperature(z, 2.0), np.exp([[1, 0, -0.5]]) / np.exp([1, 0, -0.5]).sum())
+    undone = 2 * to_logits(masks.temperature(z, 2.0))
     np.testing.assert_allclose(undone - undone[:, :1], z - z[:, :1], atol=1e-12)
 
 
 def test_label_only_by_hand():
-    np.testing.assert_array_equal(defences.label_only([[1, 3, 2], [5, 5, 0]]), [[0, 1, 0], [1, 0, 0]])
+    np.testing.assert_array_equal(masks.label_only([[1, 3, 2], [5, 5, 0]]), [[0, 1, 0], [1, 0, 0]])
 
 
 def test_memguard_by_hand():
@@ -129,16 +131,16 @@ def test_masks_refuse_what_are_no_logits(mask, logits, error):
 
 
 @pytest.mark.parametrize(("call", "error", "words"), [
-    (lambda z: defences.top_k(z, 0), ValueError, "k must be from 1 to 3, got 0"),
-    (lambda z: defences.top_k(z, 4), ValueError, "k must be from 1 to 3, got 4"),
-    (lambda z: defences.top_k(z, 1.5), TypeError, "k must be a whole number, got 1.5"),
-    (lambda z: defences.round_probabilities(z, -1), ValueError, "decimals must be from 0 to 15, got -1"),
-    (lambda z: defences.round_probabilities(z, 16), ValueError, "decimals"),
-    (lambda z: defences.round_probabilities(z, 2.0), TypeError, "decimals must be a whole number"),
-    (lambda z: defences.temperature(z, 0), ValueError, "t must be positive"),
-    (lambda z: defences.temperature(z, -1.0), ValueError, "t must be positive"),
-    (lambda z: defences.temperature(z, math.inf), ValueError, "finite"),
-    (lambda z: defences.temperature(z, math.nan), ValueError, "t must be positive"),
+    (lambda z: masks.top_k(z, 0), ValueError, "k must be from 1 to 3, got 0"),
+    (lambda z: masks.top_k(z, 4), ValueError, "k must be from 1 to 3, got 4"),
+    (lambda z: masks.top_k(z, 1.5), TypeError, "k must be a whole number, got 1.5"),
+    (lambda z: masks.round_probabilities(z, -1), ValueError, "decimals must be from 0 to 15, got -1"),
+    (lambda z: masks.round_probabilities(z, 16), ValueError, "decimals"),
+    (lambda z: masks.round_probabilities(z, 2.0), TypeError, "decimals must be a whole number"),
+    (lambda z: masks.temperature(z, 0), ValueError, "t must be positive"),
+    (lambda z: masks.temperature(z, -1.0), ValueError, "t must be positive"),
+    (lambda z: masks.temperature(z, math.inf), ValueError, "finite"),
+    (lambda z: masks.temperature(z, math.nan), ValueError, "t must be positive"),
     (lambda z: memguard(z, 1 / 3, 1.0, 0), ValueError, "threshold must lie between 1/3"),
     (lambda z: memguard(z, 1.0, 1.0, 0), ValueError, "threshold"),
     (lambda z: memguard(z, math.nan, 1.0, 0), ValueError, "threshold"),

@@ -8,7 +8,8 @@ import pytest
 import torch
 from sklearn.tree import DecisionTreeClassifier
 
-from mia_helpers import exercises, signals
+from mia_helpers import signals
+from mia_helpers.course import exercises
 from mia_helpers.metrics import auc
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from mia_helpers.patients import CENTRES, draw_patients, plot_regions, plot_threshold
+from mia_helpers.course.patients import CENTRES, draw_patients, plot_regions, plot_threshold
 
 
 def test_patients_follow_their_centres_and_the_seed():

@@ -18,6 +18,7 @@ from distributed import Client, LocalCluster
 from torch import nn
 
 from mia_helpers import shadows, signals
+from mia_helpers.bank import draw_halves, draw_members
 from mia_helpers.data import ImageSet, load_digits
 from mia_helpers.models import SmallClassifier
 from mia_helpers.shadows import train_shadows, train_shadows_with
@@ -87,7 +88,7 @@ def test_each_shadow_depends_on_seed_and_index_alone(cache, digits):
 
 
 def test_membership_is_drawn_independently_for_each_shadow():
-    mask = np.stack([shadows._membership(0, i, 30, 60, 80) for i in range(400)])
+    mask = draw_members(400, 0, 30, 60, 80)
     assert (mask.sum(1) == 30).all() and not mask[:, 60:].any()
     share = mask[:, :60].mean(0)
     assert np.abs(share - 0.5).max() < 4.5 * 0.5 / 20  # sd of a share of 400
@@ -214,7 +215,7 @@ def test_a_large_bank_is_used_without_loading_it(cache, tmp_path):
         from mia_helpers import shadows, signals
         path = sys.argv[1]
         np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(256, 60_000, 10))
-        bank = shadows.ShadowBank(shadows._open(path), np.zeros((256, 60_000), bool), np.zeros(60_000, int), 0, {})
+        bank = ShadowBank(shadows._open(path), np.zeros((256, 60_000), bool), np.zeros(60_000, int), 0, {})
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         signals.hinge(bank.first(200).logits[7], bank.labels)
         print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
@@ -501,6 +502,6 @@ def test_batch_normalisation_works_one_by_one(cache, digits):
 
 
 def test_halves_are_halves_and_differ():
-    halves = shadows.draw_halves(6, 51, seed=1)
+    halves = draw_halves(6, 51, seed=1)
     assert halves.shape == (6, 51) and (halves.sum(1) == 25).all() and len(np.unique(halves, axis=0)) == 6
-    np.testing.assert_array_equal(halves, shadows.draw_halves(6, 51, seed=1))
+    np.testing.assert_array_equal(halves, draw_halves(6, 51, seed=1))

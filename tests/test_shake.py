@@ -9,13 +9,15 @@ import pytest
 import shake
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from mia_helpers import cache, checks, seeds
+from mia_helpers import cache, seeds
+from mia_helpers.bank import draw_halves
+from mia_helpers.course import checks
+from mia_helpers.course.patients import draw_patients
 from mia_helpers.data import load_digits
-from mia_helpers.patients import draw_patients
-from mia_helpers.shadows import draw_halves, train_shadows_with
+from mia_helpers.shadows import train_shadows_with
 
 IMPORTS = """import torch
-from mia_helpers import checks
+from mia_helpers.course import checks
 from mia_helpers.data import load_digits
 from mia_helpers.models import SmallClassifier
 from mia_helpers.training import load_or_train, seeded"""

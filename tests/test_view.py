@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from mia_helpers import checks, plots, widgets
+from mia_helpers import plots
+from mia_helpers.course import checks, widgets
 from mia_helpers.metrics import Estimate, roc_curve
 
 

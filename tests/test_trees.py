@@ -10,7 +10,8 @@ from sklearn.linear_model import RidgeClassifier
 from sklearn.naive_bayes import GaussianNB
 from sklearn.tree import DecisionTreeClassifier
 
-from mia_helpers.families import path, plot_path, probabilities
+from mia_helpers.ask import probabilities
+from mia_helpers.course.trees import path, plot_path
 
 # One feature decides: records at 0, 1 are class 0, at 3 class 1, at 5, 6, 7 class 0. Splits at 2 and 4.
 X = np.array([[0.0], [1.0], [3.0], [5.0], [6.0], [7.0]])

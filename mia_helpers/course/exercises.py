@@ -12,7 +12,7 @@ from sklearn.metrics import cohen_kappa_score
 from torch import Tensor
 
 from mia_helpers import signals
-from mia_helpers.checks import NOT_ATTEMPTED, exercise
+from mia_helpers.course.checks import NOT_ATTEMPTED, exercise
 from mia_helpers.metrics import auc
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from mia_helpers.families import probabilities as class_probabilities
+from mia_helpers.ask import probabilities as class_probabilities
 from mia_helpers.training import predict_logits
 
 MAX_GROUPS = 1_000

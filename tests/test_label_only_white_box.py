@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 from torch import nn
 
-from mia_helpers.adversaries import Service, activations, gradient_norms, moved, noise_distance, right_answers
+from mia_helpers.label_only import Service, moved, noise_distance, right_answers
 from mia_helpers.models import SmallClassifier
+from mia_helpers.white_box import activations, gradient_norms
 
 
 class Brighter(nn.Module):

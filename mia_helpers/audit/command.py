@@ -1,0 +1,95 @@
+"""The command line: `python -m mia_helpers.audit outputs.npz --strict --fail-above-tpr 0.05`, a gate for CI.
+
+Exit code 0 (not above the gate, or no gate), 1 (above it) or 2 (input that it cannot use).
+"""
+
+import argparse
+import sys
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from mia_helpers.audit.report import NOT_COMPARABLE
+from mia_helpers.audit.run import audit
+
+ARRAYS = ("logits", "probabilities", "labels", "is_member", "features", "group", "shadow_logits", "shadow_probabilities",
+          "member_mask")
+
+
+def load(path: str | Path) -> dict[str, np.ndarray]:
+    """The arrays of an .npz file, shapes as in `audit`, which checks them; nothing is ever unpickled.
+
+    Raises:
+        ValueError: not an .npz file, a damaged one, one with pickled arrays, or one that lacks labels, is_member or answers.
+        OSError: the file cannot be read.
+    """
+    with open(path, "rb") as file:
+        try:
+            archive = np.load(file, allow_pickle=False)
+        except (ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise ValueError(f"{path} is not a whole .npz file ({_one_line(error)}); write it with numpy.savez") from error
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise ValueError(f"{path} holds a single array (.npy); save all arrays in one file with numpy.savez")
+        found, arrays = sorted(archive.files), {}
+        for name in set(found) & set(ARRAYS):
+            try:
+                arrays[name] = archive[name]
+            except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError,
+                    MemoryError) as error:
+                if "pickle" in str(error):
+                    raise ValueError(f"array {name} in {path} holds pickled objects, which could run code and are refused; "
+                                     "save it as numbers or strings") from error
+                raise ValueError(f"array {name} in {path} cannot be read ({_one_line(error)}); is the file cut "
+                                 "off?") from error
+    missing = [name for name in ("labels", "is_member") if name not in arrays]
+    if missing := missing + ["logits or probabilities"] * ("logits" not in arrays and "probabilities" not in arrays):
+        raise ValueError(f"{path} lacks {', '.join(missing)}; it holds {', '.join(found) or 'nothing'}")
+    if unknown := sorted(set(found) - set(ARRAYS)):
+        raise ValueError(f"{path} holds arrays that the audit does not know: {', '.join(unknown)}; it knows "
+                         f"{', '.join(ARRAYS)}")
+    return arrays
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; returns the exit code: 0 below the gate, 1 above it, 2 for input that cannot be used."""
+    parser = argparse.ArgumentParser(
+        prog="python -m mia_helpers.audit", description="Audit a model's answers for membership leakage.",
+        epilog="Exit code: 0 below the gate (or no gate), 1 above it, 2 for input that cannot be used.")
+    parser.add_argument("file", help=f".npz file with arrays from {', '.join(ARRAYS)}")
+    parser.add_argument("--fail-above-tpr", type=float, metavar="RATE", help="exit with 1 if the strongest attack's "
+                        "true-positive rate is above this")
+    parser.add_argument("--at-fpr", type=float, default=0.01, metavar="RATE", help="… at this false-positive rate (0.01)")
+    parser.add_argument("--strict", action="store_true",
+                        help="exit with 2 if members and non-members differ without the model")
+    parser.add_argument("--confidence", type=float, default=0.95, help="of all statements together (0.95)")
+    parser.add_argument("--seed", type=int, default=0)
+    for kind in ("json", "markdown", "html"):
+        parser.add_argument(f"--{kind}", metavar="FILE", help=f"write the report as {kind}")
+    options = parser.parse_args(arguments)
+    try:
+        if options.fail_above_tpr is not None and not 0 <= options.fail_above_tpr <= 1:
+            raise ValueError(f"--fail-above-tpr must lie in [0, 1], got {options.fail_above_tpr:g}")
+        report = audit(**load(options.file), at_fpr=options.at_fpr, confidence=options.confidence, seed=options.seed)
+        for file, text in ((options.json, report.to_json), (options.markdown, report.to_markdown),
+                           (options.html, report._repr_html_)):
+            if file is not None:
+                Path(file).write_text(text() + "\n", encoding="utf-8")
+    except (ValueError, TypeError, OSError, MemoryError) as error:
+        print(f"error: {_one_line(error)}", file=sys.stderr)
+        return 2
+    print(report.summary())
+    if options.strict and report.status == NOT_COMPARABLE:
+        print("error: members and non-members are not comparable (--strict)", file=sys.stderr)
+        return 2
+    if options.fail_above_tpr is None:
+        return 0
+    shut = report.exceeds(options.fail_above_tpr)
+    print(f"gate {'SHUT' if shut else 'open'}: TPR {report.tpr.value:.3f} at {report.at_fpr:.3g} FPR, "
+          f"{'above' if shut else 'not above'} {options.fail_above_tpr:g}")
+    return int(shut)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

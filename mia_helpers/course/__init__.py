@@ -1,0 +1,1 @@
+"""What exists only for the lessons: checkpoints, exercises, sliders, made-up patients, the classic models."""
