@@ -1,113 +1,293 @@
 """Attacks: fitted on shadows, whose members the adversary knows, then scored on the target.
 
-NumPy side (the attack network uses torch inside): logits in, one score for each example out. Higher = more likely a member.
-"Shadow" arrays `[S, N]` hold S shadows' signals for the same N examples; `member_mask` `[S, N]` says which were trained on.
+NumPy side: logits in, one score for each example out. Higher = more likely a member. All attacks follow one protocol,
+`Attack`; `standard` lists them. The kernels `lira_online`, `lira_offline` and `rmia` are what a reader reads: "shadow"
+arrays `[S, N]` hold S shadows' signals for the same N examples; `member_mask` `[S, N]` says which were trained on.
 """
 
 from collections.abc import Callable
+from typing import Protocol, Self
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import ArrayLike
-from scipy.special import softmax
+from scipy.special import log_softmax, logit, softmax
 from scipy.stats import norm
+from sklearn.base import BaseEstimator, clone
 
 from mia_helpers import signals
+from mia_helpers.bank import ShadowBank
 from mia_helpers.metrics import best_threshold
-from mia_helpers.models import AttackNet
-from mia_helpers.training import load_or_fit, predict_logits
 
 FEW_SHADOWS = 64  # below, a variance for each example is too noisy (Carlini et al. 2021, section VI)
 MIN_VARIANCE = 1e-12  # shadows that all say the same must not divide by zero
 MIN_CONFIDENCE = 1e-300
+MAX_SORTED = 10  # probabilities that `sorted_log_probabilities` keeps
+CHUNK = 65_536  # examples at a time, to spare memory
 
 
-class ThresholdAttack:
-    """"Member" if a signal reaches the threshold that worked best on the shadow (Yeom et al. 2018; Salem et al. 2018).
+class Attack(Protocol):
+    """What every attack has. Parameters are set in `__init__`; what is learnt ends in `_`; `sklearn.base.clone` copies one.
+
+    Attributes:
+        threshold: "member" if score ≥ threshold; None if the attack names none, so that it must be chosen on a shadow.
+        needs: which shadows each example must have, from `"in"` and `"out"`; None if the attack needs no shadows at all.
+    """
+
+    threshold: float | None
+    needs: tuple[str, ...] | None
+
+    def fit(self, bank: ShadowBank) -> Self:
+        """Learn all that can be learnt from shadows."""
+
+    def score(self, logits: ArrayLike, labels: ArrayLike) -> np.ndarray:
+        """The target's logits `[N, C]` and labels `[N]` to float64 `[N]`; NaN for an example of which nothing is known."""
+
+
+def standard(seed: int, population: slice | np.ndarray | None = None) -> dict[str, Attack]:
+    """Name -> attack, unfitted: the one list that the course's table, the audit and the benchmarks go through.
+
+    Args:
+        seed: of the classifier. population: as in `RMIAAttack`.
+    """
+    return {
+        "gap": ThresholdAttack(signals.correctness),
+        "max confidence": ThresholdAttack(signals.max_confidence),
+        "loss": ThresholdAttack(signals.logit_confidence),  # orders as the loss does, without rounding to 0
+        "entropy": ThresholdAttack(signals.negative_entropy),
+        "modified entropy": ThresholdAttack(signals.negative_modified_entropy),
+        "hinge": ThresholdAttack(signals.hinge),
+        "shadow classifier": ClassifierAttack(boosted_trees(seed)),
+        "LiRA online": LiRAAttack(),
+        "LiRA offline": LiRAAttack(online=False),
+        # With γ = 1 a score is a rank; a larger γ would only give many examples the same score.
+        "RMIA online": RMIAAttack(gamma=1.0, online=True, population=population),
+        "RMIA offline": RMIAAttack(gamma=1.0, population=population),
+    }
+
+
+def leave_one_out(attack: Attack, bank: ShadowBank) -> np.ndarray:
+    """Each model of the bank is the target once, and all others are its shadows: scores, float64 `[S, N]`.
+
+    NaN where an example has no shadow of a kind that the attack needs.
+    """
+    return np.stack([clone(attack).fit(bank.without(i)).score(bank.logits[i], bank.labels) for i in range(len(bank))])
+
+
+class ThresholdAttack(BaseEstimator):
+    """"Member" if a signal reaches the threshold that worked best on the shadows (Yeom et al. 2018; Salem et al. 2018).
 
     Args:
         signal: a function from `mia_helpers.signals`.
         per_class: one threshold for each class (Song & Mittal 2020, 2003.10595) instead of one for all.
 
-    Scores are margins, signal minus threshold, so that the decision threshold is always 0.
+    Scores are margins, signal minus threshold, so that the decision threshold is always 0. Unfitted, without any shadow, the
+    score is the signal itself: enough for an AUC, not for a decision.
     """
 
-    threshold = 0.0
+    threshold, needs = 0.0, None
 
     def __init__(self, signal: Callable = signals.negative_loss, per_class: bool = False):
         self.signal = signal
         self.per_class = per_class
 
-    def fit(self, shadow_logits: ArrayLike, labels: ArrayLike, is_member: ArrayLike) -> "ThresholdAttack":
-        """Choose the threshold(s) with the largest TPR − FPR: logits `[N, C]`, labels `[N]`, is_member bool `[N]`.
-
-        `thresholds` `[C]` holds the result.
+    def fit(self, bank: ShadowBank) -> Self:
+        """Choose the threshold(s) with the largest TPR − FPR over all answers of the bank: `thresholds_` `[C]`.
 
         Raises:
-            ValueError: `per_class`, and a class of the shadow lacks members or non-members.
+            ValueError: `per_class`, and a class lacks members or non-members.
         """
-        values, labels, is_member = self.signal(shadow_logits, labels), np.asarray(labels), np.asarray(is_member)
-        self.thresholds = np.full(np.shape(shadow_logits)[-1], best_threshold(values, is_member))
+        values, is_member = bank.signal(self.signal).ravel(), bank.member_mask.ravel()
+        labels = np.tile(bank.labels, len(bank))
+        thresholds = np.full(bank.logits.shape[-1], best_threshold(values, is_member))
         if self.per_class:
-            for c in range(len(self.thresholds)):
+            for c in range(len(thresholds)):
                 mine = labels == c
                 if len(np.unique(is_member[mine])) < 2:
                     raise ValueError(f"class {c} has {int(is_member[mine].sum())} members among {int(mine.sum())} shadow "
                                      "examples; it needs both kinds for a threshold of its own (or per_class=False)")
-                self.thresholds[c] = best_threshold(values[mine], is_member[mine])
+                thresholds[c] = best_threshold(values[mine], is_member[mine])
+        self.thresholds_ = thresholds
         return self
 
     def score(self, logits: ArrayLike, labels: ArrayLike) -> np.ndarray:
-        """Signal minus threshold, `[N]`.
+        """Signal minus threshold, `[N]`; the signal alone if the attack was not fitted.
 
         Raises:
             ValueError: another number of classes than the shadow had.
         """
-        if np.shape(logits)[-1] != len(self.thresholds):
+        if not hasattr(self, "thresholds_"):
+            return self.signal(logits, labels)
+        if np.shape(logits)[-1] != len(self.thresholds_):
             raise ValueError(f"logits have {np.shape(logits)[-1]} classes, but the attack was fitted on "
-                             f"{len(self.thresholds)}; fit it on a shadow with the target's classes")
-        return self.signal(logits, labels) - self.thresholds[np.asarray(labels)]
+                             f"{len(self.thresholds_)}; fit it on a shadow with the target's classes")
+        return self.signal(logits, labels) - self.thresholds_[np.asarray(labels)]
 
 
-class ShadowClassifierAttack:
-    """A network that learns from the shadow's softmax outputs what members look like (Shokri et al. 2017, 1610.05820).
+# ------------------------------------------------------------------------------------------------ a classifier on shadows
+
+
+def probabilities(logits: ArrayLike, labels: ArrayLike) -> np.ndarray:
+    """What the classic attack network sees (Shokri et al. 2017, 1610.05820): softmax outputs `[N, C]`, in class order."""
+    return softmax(np.asarray(logits, dtype=np.float64), axis=-1)
+
+
+def sorted_probabilities(logits: ArrayLike, labels: ArrayLike) -> np.ndarray:
+    """Softmax outputs from the top down, so that no class can be learnt (Salem et al. 2018, 1806.01246), `[N, C]`."""
+    return np.sort(probabilities(logits, labels), axis=-1)[:, ::-1]
+
+
+def sorted_log_probabilities(logits: ArrayLike, labels: ArrayLike) -> np.ndarray:
+    """Log-probabilities, the labelled class first, then up to nine others from the top down, `[N, min(C, 10)]`."""
+    y, log_p = np.asarray(labels), log_softmax(np.asarray(logits, dtype=np.float64), axis=-1)
+    own = np.take_along_axis(log_p, y[:, None], axis=-1)
+    np.put_along_axis(log_p, y[:, None], -np.inf, axis=-1)
+    return np.concatenate([own, -np.sort(-log_p, axis=-1)[:, :min(MAX_SORTED, log_p.shape[1]) - 1]], axis=1)
+
+
+def boosted_trees(seed: int) -> BaseEstimator:
+    """The classifier of the standard attack and of the audit: 40 boosted trees of 15 leaves."""
+    from sklearn.ensemble import HistGradientBoostingClassifier  # a second of import that few need
+
+    return HistGradientBoostingClassifier(max_iter=40, max_leaf_nodes=15, early_stopping=False, random_state=seed)
+
+
+class ClassifierAttack(BaseEstimator):
+    """A classifier learns from the shadows' answers what members look like (Shokri et al. 2017, 1610.05820).
 
     Args:
-        seed: for the network's weights and the order of its batches.
-        sort: sort the probabilities first, so that the network cannot learn classes (Salem et al. 2018, 1806.01246).
-        epochs, lr, batch_size: Adam on binary cross-entropy; the defaults are the classic tutorial's.
+        estimator: a scikit-learn classifier with `decision_function` (log-odds): trees, or an
+            `attack_network.AttackNetwork`.
+        features: function of logits `[N, C]` and labels `[N]` to what the classifier sees, `[N, F]`.
 
-    Scores are the network's logits, so that the decision threshold is always 0.
+    Scores are log-odds of "member" at equal priors, so that the decision threshold is always 0.
     """
 
-    threshold = 0.0
+    threshold, needs = 0.0, ()
 
-    def __init__(self, seed: int, sort: bool = False, epochs: int = 100, lr: float = 5e-5, batch_size: int = 64,
-                 progress: bool = True):
-        self.seed, self.sort, self.progress = seed, sort, progress
-        self.epochs, self.lr, self.batch_size = epochs, lr, batch_size
+    def __init__(self, estimator: BaseEstimator, features: Callable = sorted_log_probabilities):
+        self.estimator = estimator
+        self.features = features
 
-    def fit(self, shadow_logits: ArrayLike, labels: ArrayLike, is_member: ArrayLike) -> "ShadowClassifierAttack":
-        """Train on logits `[N, C]` and is_member bool `[N]`, in shuffled batches, or load from the cache; no labels used."""
-        inputs = self._inputs(shadow_logits)
-        is_member = np.asarray(is_member)
-        if is_member.dtype != bool or is_member.shape != (len(inputs),):
-            raise ValueError(f"is_member must be boolean [{len(inputs)}], got {is_member.dtype} {list(is_member.shape)}")
-        settings = {"epochs": self.epochs, "lr": self.lr, "seed": self.seed, "batch_size": self.batch_size}
-        self.result = load_or_fit(AttackNet(inputs.shape[1]), inputs, torch.as_tensor(is_member, dtype=torch.float32),
-                                  F.binary_cross_entropy_with_logits, progress=self.progress, **settings)
+    def fit(self, bank: ShadowBank) -> Self:
+        """Learn from all answers of all models: `estimator_` holds the fitted classifier.
+
+        Raises:
+            ValueError: the bank has no members, or no non-members.
+        """
+        is_member = bank.member_mask.ravel()
+        if is_member.all() or not is_member.any():
+            raise ValueError(f"the bank must hold members and non-members, got {int(is_member.sum())} members of "
+                             f"{len(is_member)}")
+        x = np.concatenate([self.features(logits, bank.labels) for logits in bank.logits])
+        self.estimator_ = clone(self.estimator).fit(x, is_member)
+        self.prior_ = logit(is_member.mean())
         return self
 
     def score(self, logits: ArrayLike, labels: ArrayLike) -> np.ndarray:
-        """The network's log-odds of "member", float64 `[N]`; `labels` are not used."""
-        return predict_logits(self.result.model, self._inputs(logits)).astype(np.float64)
+        """Log-odds of "member", float64 `[N]`."""
+        logits, labels = np.asarray(logits), np.asarray(labels)
+        parts = (slice(start, start + CHUNK) for start in range(0, len(labels), CHUNK))
+        found = [self.estimator_.decision_function(self.features(logits[part], labels[part])) for part in parts]
+        return np.concatenate(found) - self.prior_
 
-    def _inputs(self, logits: ArrayLike) -> torch.Tensor:
-        probabilities = softmax(np.asarray(logits, dtype=np.float64), axis=-1)
-        if self.sort:
-            probabilities = np.sort(probabilities, axis=-1)[:, ::-1]
-        return torch.as_tensor(probabilities.copy(), dtype=torch.float32)
+
+# ----------------------------------------------------------------------------------------- each example against itself
+
+
+class _AgainstItself(BaseEstimator):
+    """An attack that compares the target's answer about an example with the shadows' answers about the same example."""
+
+    def fit(self, bank: ShadowBank) -> Self:
+        """Keep what the shadows answer: `shadows_` `[S, N]` and `member_mask_` `[S, N]`."""
+        self.shadows_, self.member_mask_ = bank.signal(self.signal), bank.member_mask
+        return self
+
+    def score(self, logits: ArrayLike, labels: ArrayLike) -> np.ndarray:
+        """As the kernel, float64 `[N]`; NaN for examples that lack a kind of shadow.
+
+        Raises:
+            ValueError: another number of examples than the bank has, or no example with the shadows it needs.
+        """
+        values, mask = self.signal(logits, labels), self.member_mask_
+        if len(values) != mask.shape[1]:
+            raise ValueError(f"{len(values)} examples, but the shadows were asked about {mask.shape[1]}; each example is "
+                             "compared with itself, so ask the target about the bank's examples, in their order")
+        known = covered(mask, self.needs)
+        if not known.any():
+            raise ValueError(f"none of the {len(known)} examples has {' and '.join(self.needs)}-shadows among {len(mask)}; "
+                             "train more shadows")
+        scores = np.full(len(values), np.nan)
+        scores[known] = self._kernel(values, known)
+        return scores
+
+
+def covered(member_mask: np.ndarray, needs: tuple[str, ...]) -> np.ndarray:
+    """Which examples have at least one shadow of each kind, bool `[N]`: mask `[S, N]`, kinds from `"in"` and `"out"`."""
+    known = np.ones(member_mask.shape[1], dtype=bool)
+    if "in" in needs:
+        known &= member_mask.any(0)
+    if "out" in needs:
+        known &= ~member_mask.all(0)
+    return known
+
+
+class LiRAAttack(_AgainstItself):
+    """`lira_online` or `lira_offline` with the shadows of a bank (Carlini et al. 2021, 2112.03570).
+
+    Args:
+        online: with the shadows that had the example, too. variance: as in `lira_online`.
+        signal: what normal distributions are fitted to; default the logit confidence.
+    """
+
+    def __init__(self, online: bool = True, variance: str = "auto", signal: Callable = signals.logit_confidence):
+        self.online = online
+        self.variance = variance
+        self.signal = signal
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return ("in", "out") if self.online else ("out",)
+
+    @property
+    def threshold(self) -> float | None:
+        return 0.0 if self.online else None
+
+    def _kernel(self, values: np.ndarray, known: np.ndarray) -> np.ndarray:
+        kernel = lira_online if self.online else lira_offline
+        return kernel(values[known], self.shadows_[:, known], self.member_mask_[:, known], self.variance)
+
+
+class RMIAAttack(_AgainstItself):
+    """`rmia` with the shadows of a bank (Zarifzadeh et al. 2023, 2312.03262).
+
+    Args:
+        gamma, a: as in `rmia`. online: with the shadows that had the example, too.
+        population: which of the bank's examples are the population: a slice or positions; default those that no shadow was
+            trained on, or all examples if there is none.
+    """
+
+    threshold = None
+    signal = staticmethod(signals.true_class_confidence)
+
+    def __init__(self, gamma: float = 2.0, a: float = 0.3, online: bool = False,
+                 population: slice | np.ndarray | None = None):
+        self.gamma = gamma
+        self.a = a
+        self.online = online
+        self.population = population
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return ("in", "out") if self.online else ("out",)
+
+    def _kernel(self, values: np.ndarray, known: np.ndarray) -> np.ndarray:
+        nobodys = ~self.member_mask_.any(0)
+        population = self.population if self.population is not None else nobodys if nobodys.any() else slice(None)
+        return rmia(values[known], self.shadows_[:, known], self.member_mask_[:, known], values[population],
+                    self.shadows_[:, population], self.gamma, self.a, "online" if self.online else "offline")
+
+
+# -------------------------------------------------------------------------------------------------------- the kernels
 
 
 def lira_online(target_phi: ArrayLike, shadow_phi: ArrayLike, member_mask: ArrayLike, variance: str = "auto") -> np.ndarray:

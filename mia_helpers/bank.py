@@ -57,8 +57,16 @@ class ShadowBank:
         return self.signal(signals.logit_confidence)
 
     def signal(self, signal: Callable[[ArrayLike, ArrayLike], np.ndarray]) -> np.ndarray:
-        """A signal of `mia_helpers.signals` for all models, float64 `[S, N]`; computed model by model, to spare memory."""
-        return np.stack([signal(logits, self.labels) for logits in self.logits])
+        """A signal of `mia_helpers.signals` for all models, float64 `[S, N]`, read-only; model by model, and once."""
+        if signal not in self._signals:
+            values = np.stack([signal(logits, self.labels) for logits in self.logits])
+            values.flags.writeable = False  # it is handed out again
+            self._signals[signal] = values
+        return self._signals[signal]
+
+    @cached_property
+    def _signals(self) -> dict[Callable, np.ndarray]:
+        return {}
 
     def first(self, n: int) -> "ShadowBank":
         """The first n models; the same as if only n had been trained.
@@ -82,6 +90,10 @@ class ShadowBank:
             return self._of(slice(1, None) if i == 0 else slice(i), slice(None))
         return self._of(np.arange(len(self)) != i, slice(None))
 
+    def for_models(self, which: slice | np.ndarray) -> "ShadowBank":
+        """Some of the models: a slice, positions or a boolean array `[S]`."""
+        return self._of(which, slice(None))
+
     def for_examples(self, which: slice | np.ndarray) -> "ShadowBank":
         """The same models, asked about some of the examples only: a slice, positions or a boolean array `[N]`."""
         return self._of(slice(None), which)
@@ -90,8 +102,7 @@ class ShadowBank:
         kept = None if self.models is None else [self.models[i] for i in np.arange(len(self))[models]]
         part = replace(self, logits=self.logits[models][:, examples], member_mask=self.member_mask[models][:, examples],
                        labels=self.labels[examples], models=kept)
-        if "phi" in vars(self):
-            vars(part)["phi"] = self.phi[models][:, examples]
+        part._signals.update({signal: values[models][:, examples] for signal, values in self._signals.items()})
         return part
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import beta, binom, binomtest, norm, rankdata
+from scipy.stats import beta, binom, binomtest, norm, rankdata, t
 from sklearn.metrics import roc_curve as _sklearn_roc_curve
 
 DEFAULT_FPRS = (0.01, 0.001)
@@ -309,6 +309,110 @@ def _finite_scores(scores: ArrayLike, is_member: ArrayLike) -> tuple[np.ndarray,
     if n_infinite := int(np.isinf(scores).sum()):
         raise ValueError(f"{n_infinite} scores are infinite, and thresholds must be finite; clip the scores")
     return scores, is_member
+
+
+# ------------------------------------------------------------------------------------------- several models, several draws
+
+
+def known(scores: ArrayLike) -> np.ndarray:
+    """Scores `[..., N]` in which those that an attack left open (NaN: nothing is known) are the median of the others.
+
+    What that is worth: such an example is neither accused nor cleared. Count them (`np.isnan(scores).sum()`) and say so.
+
+    Raises:
+        ValueError: a row without any score.
+    """
+    scores = np.array(scores, dtype=np.float64)
+    if (open_ := np.isnan(scores)).all(-1).any():
+        raise ValueError("nothing is known about any example: all scores are NaN")
+    return np.where(open_, np.nanmedian(scores, axis=-1, keepdims=True), scores)
+
+
+def mean_over_models(values: ArrayLike, confidence: float = 0.95) -> Estimate:
+    """The mean of one number for each model, `[T]`, with Student's interval: about other models trained in the same way.
+
+    Raises:
+        ValueError: fewer than two models, or values that are not finite.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    if values.ndim != 1 or len(values) < 2 or not np.isfinite(values).all():
+        raise ValueError(f"expected one finite number for each of at least two models, got {list(values.shape)} with "
+                         f"{int((~np.isfinite(values)).sum())} NaN or infinite")
+    mean = values.mean()
+    half = t.ppf((1 + confidence) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return Estimate(float(mean), float(mean - half), float(mean + half))
+
+
+def paired_difference(one: ArrayLike, other: ArrayLike, confidence: float = 0.95) -> Estimate:
+    """Mean over models of one − other, `[T]` each, for the same models in the same order, with Student's interval.
+
+    Raises:
+        ValueError: as `mean_over_models`, or another number of models.
+    """
+    one, other = np.asarray(one, dtype=np.float64), np.asarray(other, dtype=np.float64)
+    if one.shape != other.shape:
+        raise ValueError(f"both need a number for each of the same models, got {list(one.shape)} and {list(other.shape)}")
+    return mean_over_models(one - other, confidence)
+
+
+def aucs(scores: ArrayLike, is_member: ArrayLike) -> np.ndarray:
+    """The AUC of each model's scores, `[T, N]` and bool `[T, N]` to float64 `[T]`."""
+    return np.array([auc(values, truth).value for values, truth in zip(scores, is_member, strict=True)])
+
+
+class Draws:
+    """A bootstrap over models and examples at once: how often each of S models and N examples was drawn, draw by draw.
+
+    The first "draw" takes everything once and so gives the value itself. What is computed with the same `Draws` is paired:
+    subtract first, `estimate` then.
+
+    Args:
+        n_models, n_examples: S and N. n_draws: with the value itself. seed: of the draws.
+    """
+
+    def __init__(self, n_models: int, n_examples: int, n_draws: int = 200, seed: int = 0):
+        rng = np.random.default_rng(seed)
+        self.models, self.examples = (rng.multinomial(n, np.full(n, 1 / n), n_draws) for n in (n_models, n_examples))
+        self.models[0] = self.examples[0] = 1
+
+    def rate(self, event: ArrayLike, group: ArrayLike) -> np.ndarray:
+        """The mean over models of the share of `group` for which `event` holds: bool `[S, N]` each, to `[n_draws]`."""
+        event, group = np.asarray(event), np.asarray(group)
+        shares = (self.examples @ (event & group).T) / (self.examples @ group.T)
+        return (self.models * shares).sum(1) / len(event)
+
+    def auc(self, scores: ArrayLike, is_member: ArrayLike, group: ArrayLike | None = None) -> np.ndarray:
+        """The AUC of all pairs of a member and a non-member of the same model: `[S, N]` each, to `[n_draws]`.
+
+        group: bool `[S, N]`, only these examples. Ties are broken at random, always alike.
+        """
+        scores, is_member = np.asarray(scores), np.asarray(is_member)
+        group = np.ones_like(is_member) if group is None else np.asarray(group)
+        right, pairs, rng = [], [], np.random.default_rng(0)
+        for values, member, chosen in zip(scores, is_member, group, strict=True):
+            order = np.lexsort((rng.random(len(values)), values))
+            inside, outside = (self.examples[:, order] * kind[order] * chosen[order] for kind in (member, ~member))
+            right.append((inside * outside.cumsum(1)).sum(1))
+            pairs.append(inside.sum(1) * outside.sum(1))
+        return (self.models * np.transpose(right)).sum(1) / (self.models * np.transpose(pairs)).sum(1)
+
+    def tpr_at_fpr(self, scores: ArrayLike, is_member: ArrayLike, fpr: float) -> np.ndarray:
+        """The mean over models of the TPR at one threshold for all, that of `fpr` over everything: to `[n_draws]`.
+
+        Raises:
+            ValueError: so few non-members cannot support the rate.
+        """
+        scores, is_member = np.asarray(scores), np.asarray(is_member)
+        if reason := _why_not(fpr, n_non_member_people(is_member)):
+            raise ValueError(reason)
+        limit = threshold_at_fpr(scores.ravel(), is_member.ravel(), fpr)
+        return self.rate(scores >= limit, is_member)
+
+    @staticmethod
+    def estimate(values: np.ndarray, confidence: float = 0.95) -> Estimate:
+        """The first value with the percentile interval of the others, `[n_draws]`."""
+        low, high = np.quantile(values[1:], [(1 - confidence) / 2, (1 + confidence) / 2])
+        return Estimate(float(values[0]), float(low), float(high))
 
 
 def epsilon_lower_bound(scores_calibration: ArrayLike, member_calibration: ArrayLike, scores_test: ArrayLike,

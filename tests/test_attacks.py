@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
 from mia_helpers import signals
-from mia_helpers.attacks import ShadowClassifierAttack, ThresholdAttack
+from mia_helpers.attack_network import AttackNetwork
+from mia_helpers.attacks import ClassifierAttack, ThresholdAttack, probabilities, sorted_probabilities
+from mia_helpers.bank import ShadowBank
 from mia_helpers.metrics import auc
 
 SIGNALS = [signals.max_confidence, signals.true_class_confidence, signals.negative_loss, signals.negative_entropy,
@@ -30,6 +31,14 @@ def outputs(n: int, seed: int, sharper: float = 3.0, n_classes: int = 4):
     return logits * np.where(is_member, sharper, 1.0)[:, None], labels, is_member
 
 
+def one_shadow(*args) -> ShadowBank:
+    return ShadowBank.single(*args)
+
+
+def network(seed: int, sort: bool = False, **options) -> ClassifierAttack:
+    return ClassifierAttack(AttackNetwork(seed, **options), sorted_probabilities if sort else probabilities)
+
+
 def advantage(claimed, is_member) -> float:
     return claimed[is_member].mean() - claimed[~is_member].mean()
 
@@ -40,12 +49,12 @@ def advantage(claimed, is_member) -> float:
 @pytest.mark.parametrize("signal", SIGNALS, ids=lambda f: f.__name__)
 def test_the_threshold_is_the_best_there_is(signal):
     logits, labels, is_member = outputs(120, seed=1)
-    attack = ThresholdAttack(signal).fit(logits, labels, is_member)
+    attack = ThresholdAttack(signal).fit(one_shadow(logits, labels, is_member))
     values = signal(logits, labels)
     best = max(advantage(values >= threshold, is_member) for threshold in [np.inf, *values])
     assert best > 0 or signal is signals.correctness
-    assert attack.thresholds.shape == (4,) and len(set(attack.thresholds)) == 1
-    assert advantage(values >= attack.thresholds[0], is_member) == pytest.approx(best, abs=1e-12)
+    assert attack.thresholds_.shape == (4,) and len(set(attack.thresholds_)) == 1
+    assert advantage(values >= attack.thresholds_[0], is_member) == pytest.approx(best, abs=1e-12)
     assert advantage(attack.score(logits, labels) >= attack.threshold, is_member) == pytest.approx(best, abs=1e-12)
 
 
@@ -57,21 +66,21 @@ def test_the_threshold_is_the_best_there_is_with_ties(seed):
     is_member = rng.permutation(30) < rng.integers(1, 30)
     values = signals.hinge(logits, labels)
     best = max(advantage(values >= threshold, is_member) for threshold in [np.inf, *values])
-    found = ThresholdAttack(signals.hinge).fit(logits, labels, is_member).score(logits, labels) >= 0
+    found = ThresholdAttack(signals.hinge).fit(one_shadow(logits, labels, is_member)).score(logits, labels) >= 0
     assert advantage(found, is_member) == pytest.approx(best, abs=1e-12)
 
 
 def test_scores_are_margins_on_data_not_seen_before():
-    attack = ThresholdAttack(signals.logit_confidence).fit(*outputs(200, seed=2))
+    attack = ThresholdAttack(signals.logit_confidence).fit(one_shadow(*outputs(200, seed=2)))
     logits, labels, _ = outputs(150, seed=3)
-    expected = signals.logit_confidence(logits, labels) - attack.thresholds[0]
+    expected = signals.logit_confidence(logits, labels) - attack.thresholds_[0]
     np.testing.assert_array_equal(attack.score(logits, labels), expected)
     assert attack.threshold == 0.0
     assert (attack.score(logits, labels) > 0).any() and (attack.score(logits, labels) < 0).any()
 
 
 def test_members_score_higher():
-    attack = ThresholdAttack().fit(*outputs(400, seed=4))
+    attack = ThresholdAttack().fit(one_shadow(*outputs(400, seed=4)))
     assert attack.signal is signals.negative_loss
     logits, labels, is_member = outputs(400, seed=5)
     assert auc(attack.score(logits, labels), is_member).low > 0.6
@@ -80,15 +89,15 @@ def test_members_score_higher():
 def test_one_threshold_for_each_class_is_as_good_as_separate_attacks():
     logits, labels, is_member = outputs(300, seed=6)
     logits = logits * (1 + labels)[:, None]  # classes that need thresholds of their own
-    attack = ThresholdAttack(signals.logit_confidence, per_class=True).fit(logits, labels, is_member)
+    attack = ThresholdAttack(signals.logit_confidence, per_class=True).fit(one_shadow(logits, labels, is_member))
     fresh, fresh_labels, _ = outputs(100, seed=7)
     for c in range(4):
         mine, fresh_mine = labels == c, fresh_labels == c
-        alone = ThresholdAttack(signals.logit_confidence).fit(logits[mine], labels[mine], is_member[mine])
-        assert attack.thresholds[c] == alone.thresholds[c]
+        alone = ThresholdAttack(signals.logit_confidence).fit(one_shadow(logits[mine], labels[mine], is_member[mine]))
+        assert attack.thresholds_[c] == alone.thresholds_[c]
         np.testing.assert_array_equal(attack.score(fresh, fresh_labels)[fresh_mine],
                                       alone.score(fresh[fresh_mine], fresh_labels[fresh_mine]))
-    assert len(set(attack.thresholds)) == 4
+    assert len(set(attack.thresholds_)) == 4
 
 
 @pytest.mark.parametrize("kind", ["members only", "non-members only", "absent"])
@@ -99,12 +108,12 @@ def test_a_class_without_both_kinds_gets_no_threshold_of_its_own(kind):
     n, n_members = (keep & (labels == 2)).sum(), (keep & (labels == 2) & is_member).sum()
     data = logits[keep], labels[keep], is_member[keep]
     with pytest.raises(ValueError, match=f"class 2 has {n_members} members among {n} shadow examples.*per_class=False"):
-        ThresholdAttack(per_class=True).fit(*data)
-    ThresholdAttack(per_class=False).fit(*data)
+        ThresholdAttack(per_class=True).fit(one_shadow(*data))
+    ThresholdAttack(per_class=False).fit(one_shadow(*data))
 
 
 def test_a_class_that_the_shadow_did_not_have_is_an_error():
-    attack = ThresholdAttack(per_class=True).fit(*outputs(200, seed=9))
+    attack = ThresholdAttack(per_class=True).fit(one_shadow(*outputs(200, seed=9)))
     logits, labels, _ = outputs(20, seed=10, n_classes=6)
     with pytest.raises(ValueError, match="6 classes.*4"):
         attack.score(logits, labels)
@@ -113,22 +122,22 @@ def test_a_class_that_the_shadow_did_not_have_is_an_error():
             attack.score(np.zeros((1, 4)), [label])
 
 
-@pytest.mark.parametrize("attack", [ThresholdAttack(), ThresholdAttack(per_class=True), ShadowClassifierAttack(seed=0)])
+@pytest.mark.parametrize("attack", [ThresholdAttack(), ThresholdAttack(per_class=True), network(seed=0)])
 def test_memberships_must_be_booleans_of_the_right_length(attack):
     logits, labels, is_member = outputs(40, seed=11)
-    with pytest.raises((TypeError, ValueError), match="is_member must be boolean"):
-        attack.fit(logits, labels, is_member.astype(int))
+    with pytest.raises(TypeError, match="is_member must be boolean"):
+        attack.fit(one_shadow(logits, labels, is_member.astype(int)))
     with pytest.raises(ValueError, match=r"\[39\]"):
-        attack.fit(logits, labels, is_member[:-1])
+        attack.fit(one_shadow(logits, labels, is_member[:-1]))
 
 
 def test_threshold_attack_refuses_one_sided_shadows_and_bad_logits():
     logits, labels, is_member = outputs(40, seed=12)
     with pytest.raises(ValueError, match="need members and non-members"):
-        ThresholdAttack().fit(logits, labels, np.ones(40, dtype=bool))
+        ThresholdAttack().fit(one_shadow(logits, labels, np.ones(40, dtype=bool)))
     logits[3, 1] = np.nan
     with pytest.raises(ValueError, match="1 logits are NaN"):
-        ThresholdAttack().fit(logits, labels, is_member)
+        ThresholdAttack().fit(one_shadow(logits, labels, is_member))
 
 
 # --- attack network
@@ -136,17 +145,17 @@ def test_threshold_attack_refuses_one_sided_shadows_and_bad_logits():
 
 def test_the_network_learns_what_can_be_learnt_and_does_so_again_with_the_same_seed(monkeypatch, tmp_path):
     shadow, target = outputs(500, seed=13, sharper=8.0), outputs(400, seed=14, sharper=8.0)
-    attack = ShadowClassifierAttack(seed=1, **QUICK).fit(*shadow)
+    attack = network(seed=1, **QUICK).fit(one_shadow(*shadow))
     scores = attack.score(*target[:2])
     assert scores.shape == (400,) and scores.dtype == np.float64
     assert auc(scores, target[2]).low > 0.85
     assert ((scores >= attack.threshold) == target[2]).mean() > 0.8
-    assert len(attack.result.history["loss"]) == QUICK["epochs"]
+    assert len(attack.estimator_.history_["loss"]) == QUICK["epochs"]
 
     monkeypatch.setenv("MIA_CACHE_DIR", str(tmp_path / "other"))  # so that it is trained again, not read
-    again = ShadowClassifierAttack(seed=1, **QUICK).fit(*shadow)
+    again = network(seed=1, **QUICK).fit(one_shadow(*shadow))
     np.testing.assert_array_equal(again.score(*target[:2]), scores)
-    other = ShadowClassifierAttack(seed=2, **QUICK | {"epochs": 1}).fit(*shadow)
+    other = network(seed=2, **QUICK | {"epochs": 1}).fit(one_shadow(*shadow))
     assert not np.array_equal(other.score(*target[:2]), scores)
 
 
@@ -156,10 +165,10 @@ def test_the_network_finds_nothing_where_there_is_nothing(sort):
     logits, labels, is_member = outputs(600, seed=15, sharper=8.0)
     fresh, fresh_labels, truth = outputs(1000, seed=16, sharper=8.0)
     low, high = binom.ppf([0.0005, 0.9995], 1000, 0.5)
-    attack = ShadowClassifierAttack(seed=3, sort=sort, **QUICK).fit(logits, labels, rng.permutation(is_member))
+    attack = network(seed=3, sort=sort, **QUICK).fit(one_shadow(logits, labels, rng.permutation(is_member)))
     right = (attack.score(fresh, fresh_labels) >= 0) == rng.permutation(truth)
     assert low <= right.sum() <= high
-    attack = ShadowClassifierAttack(seed=3, sort=sort, **QUICK).fit(logits, labels, is_member)
+    attack = network(seed=3, sort=sort, **QUICK).fit(one_shadow(logits, labels, is_member))
     assert ((attack.score(fresh, fresh_labels) >= 0) == truth).sum() > high
 
 
@@ -167,7 +176,7 @@ def test_members_first_is_no_problem_since_batches_are_shuffled():
     """Read in order, the last batches would hold non-members only, and the network would end up answering "no"."""
     logits, labels, is_member = outputs(1000, seed=17, sharper=1.5)
     order = np.argsort(~is_member, kind="stable")
-    attack = ShadowClassifierAttack(seed=4, **QUICK).fit(logits[order], labels[order], is_member[order])
+    attack = network(seed=4, **QUICK).fit(one_shadow(logits[order], labels[order], is_member[order]))
     fresh, fresh_labels, _ = outputs(1000, seed=18, sharper=1.5)
     assert 0.3 < (attack.score(fresh, fresh_labels) >= 0).mean() < 0.7
 
@@ -176,38 +185,36 @@ def test_sorting_hides_the_classes():
     logits, labels, is_member = outputs(200, seed=19)
     order = np.array([2, 0, 3, 1])
     quick = QUICK | {"epochs": 2}
-    hidden = ShadowClassifierAttack(seed=5, sort=True, **quick).fit(logits, labels, is_member)
+    hidden = network(seed=5, sort=True, **quick).fit(one_shadow(logits, labels, is_member))
     np.testing.assert_allclose(hidden.score(logits[:, order], labels), hidden.score(logits, labels), atol=1e-5)
-    refitted = ShadowClassifierAttack(seed=5, sort=True, **quick).fit(logits[:, order], labels, is_member)
+    refitted = network(seed=5, sort=True, **quick).fit(one_shadow(logits[:, order], labels, is_member))
     np.testing.assert_allclose(refitted.score(logits, labels), hidden.score(logits, labels), atol=1e-3)
-    plain = ShadowClassifierAttack(seed=5, **quick).fit(logits, labels, is_member)
+    plain = network(seed=5, **quick).fit(one_shadow(logits, labels, is_member))
     assert np.abs(plain.score(logits[:, order], labels) - plain.score(logits, labels)).max() > 0.01
 
 
 def test_the_network_sees_probabilities_largest_first():
     logits = np.log([[0.2, 0.5, 0.3], [0.6, 0.1, 0.3]]) + 7.0
-    seen = ShadowClassifierAttack(seed=0, sort=True)._inputs(logits)
-    assert seen.dtype == torch.float32
-    np.testing.assert_allclose(seen, [[0.5, 0.3, 0.2], [0.6, 0.3, 0.1]], rtol=1e-6)
-    np.testing.assert_allclose(ShadowClassifierAttack(seed=0)._inputs(logits), [[0.2, 0.5, 0.3], [0.6, 0.1, 0.3]], rtol=1e-6)
+    np.testing.assert_allclose(sorted_probabilities(logits, [0, 0]), [[0.5, 0.3, 0.2], [0.6, 0.3, 0.1]], rtol=1e-12)
+    np.testing.assert_allclose(probabilities(logits, [0, 0]), [[0.2, 0.5, 0.3], [0.6, 0.1, 0.3]], rtol=1e-12)
 
 
 def test_labels_are_not_used_by_the_network():
     logits, labels, is_member = outputs(100, seed=20)
     quick = QUICK | {"epochs": 1}
-    attack = ShadowClassifierAttack(seed=6, **quick).fit(logits, labels, is_member)
-    other = ShadowClassifierAttack(seed=6, **quick).fit(logits, labels[::-1], is_member)
+    attack = network(seed=6, **quick).fit(one_shadow(logits, labels, is_member))
+    other = network(seed=6, **quick).fit(one_shadow(logits, labels[::-1], is_member))
     np.testing.assert_array_equal(attack.score(logits, labels), other.score(logits, labels[::-1]))
 
 
 @pytest.mark.parametrize("n_classes", [2, 7])
 def test_the_network_takes_any_number_of_classes_and_extreme_logits(n_classes):
     logits, labels, is_member = outputs(64, seed=21, n_classes=n_classes)
-    attack = ShadowClassifierAttack(seed=7, **QUICK | {"epochs": 1}).fit(logits * 5e3, labels, is_member)
+    attack = network(seed=7, **QUICK | {"epochs": 1}).fit(one_shadow(logits * 5e3, labels, is_member))
     assert np.isfinite(attack.score(logits * 5e3, labels)).all()
 
 
 @pytest.mark.parametrize("name, value", [("epochs", 0), ("lr", -1.0), ("batch_size", 0)])
 def test_bad_settings_of_the_network(name, value):
     with pytest.raises(ValueError, match=f"{name} must be a positive number, got {value}"):
-        ShadowClassifierAttack(seed=0, **QUICK | {name: value}).fit(*outputs(20, seed=22))
+        network(seed=0, **QUICK | {name: value}).fit(one_shadow(*outputs(20, seed=22)))
