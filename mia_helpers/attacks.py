@@ -65,12 +65,23 @@ def standard(seed: int, population: slice | np.ndarray | None = None) -> dict[st
     }
 
 
-def leave_one_out(attack: Attack, bank: ShadowBank) -> np.ndarray:
+def leave_one_out(attack: Attack, bank: ShadowBank, answers: ArrayLike | None = None) -> np.ndarray:
     """Each model of the bank is the target once, and all others are its shadows: scores, float64 `[S, N]`.
 
+    Args:
+        answers: what model i answers as the target, `[S, N, C]`, where that is not what it answers as a shadow: the
+            adversary's shadows have no mask, or another one. Default the bank's logits.
+
     NaN where an example has no shadow of a kind that the attack needs.
+
+    Raises:
+        ValueError: answers of another shape than the bank's `[S, N]`.
     """
-    return np.stack([clone(attack).fit(bank.without(i)).score(bank.logits[i], bank.labels) for i in range(len(bank))])
+    answers = bank.logits if answers is None else answers
+    if np.shape(answers)[:2] != bank.member_mask.shape:
+        raise ValueError(f"answers must be [{', '.join(map(str, bank.member_mask.shape))}, C], as the bank's, got "
+                         f"{list(np.shape(answers))}")
+    return np.stack([clone(attack).fit(bank.without(i)).score(one, bank.labels) for i, one in enumerate(answers)])
 
 
 class ThresholdAttack(BaseEstimator):

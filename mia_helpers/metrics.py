@@ -3,6 +3,7 @@
 NumPy side: scores `[N]` (higher = more likely a member) and true memberships, a boolean array `[N]`.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -127,8 +128,7 @@ def _pooled_report(scores: np.ndarray, is_member: np.ndarray, threshold: float |
     def measure(weights: np.ndarray) -> list[float]:  # [N], how often each example was drawn
         w = np.tile(weights, n_targets)
         inside, outside = w * truth, w * ~truth
-        below = np.cumsum(per_rank := np.bincount(rank, outside)) - per_rank / 2
-        values = [inside @ below[rank] / (inside.sum() * outside.sum())]
+        values = [_weighted_auc(rank, inside, outside)]
         for limit in limits.values():
             values.append(inside[flat >= limit].sum() / inside.sum())
         if threshold is not None:
@@ -136,14 +136,7 @@ def _pooled_report(scores: np.ndarray, is_member: np.ndarray, threshold: float |
             values += [(tpr * inside.sum() + (1 - fpr) * outside.sum()) / w.sum(), tpr - fpr]
         return values
 
-    def draw() -> np.ndarray:
-        while True:  # a few examples may come without members or without non-members: draw again
-            weights = rng.multinomial(n, np.full(n, 1 / n))
-            if all((weights * kind).any() for kind in (is_member, ~is_member)):
-                return weights
-
-    rng = np.random.default_rng(seed)
-    resampled = [measure(draw()) for _ in range(N_RESAMPLES)]
+    resampled = [measure(weights) for weights in _resampled(is_member, N_RESAMPLES, seed)]
     low, high = np.quantile(resampled, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
     found = [Estimate(float(v), float(lo), float(hi)) for v, lo, hi in zip(measure(np.ones(n)), low, high)]
     accuracy, advantage = found[-2:] if threshold is not None else (None, None)
@@ -151,6 +144,49 @@ def _pooled_report(scores: np.ndarray, is_member: np.ndarray, threshold: float |
         auc=found[0], accuracy=accuracy, advantage=advantage,
         tpr_at_fpr=SupportedRates(dict(zip(fprs, found[1:])), n_people), threshold=threshold,
         smallest_supported_fpr=10 / n_people, n_members=n_members, n_non_members=n_non_members, confidence=confidence)
+
+
+def _weighted_auc(rank: np.ndarray, inside: np.ndarray, outside: np.ndarray) -> float:
+    """The AUC from each score's dense rank and its weight among members and among non-members; ties count half."""
+    below = np.cumsum(per_rank := np.bincount(rank, outside)) - per_rank / 2
+    return inside @ below[rank] / (inside.sum() * outside.sum())
+
+
+def _resampled(is_member: np.ndarray, n_resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """How often each of N examples is drawn, `[N]`, again and again; is_member `[T, N]`."""
+    rng, n = np.random.default_rng(seed), is_member.shape[1]
+    for _ in range(n_resamples):
+        while True:  # a few examples may come without members or without non-members: draw again
+            weights = rng.multinomial(n, np.full(n, 1 / n))
+            if all((weights * kind).any() for kind in (is_member, ~is_member)):
+                yield weights
+                break
+
+
+def auc_difference(one: ArrayLike, other: ArrayLike, is_member: ArrayLike, n_resamples: int = 300,
+                   confidence: float = 0.95, seed: int = 0) -> Estimate:
+    """The AUC of one attack minus that of another on the same targets and examples, each pooled as in `attack_report`.
+
+    Both are judged on the same resamples of examples, so what the two have in common falls out (paired bootstrap).
+
+    Args:
+        one, other: scores `[T, N]` of N examples on each of T targets. is_member: bool `[T, N]`.
+
+    Raises:
+        ValueError: scores and memberships that do not fit together.
+    """
+    is_member = np.atleast_2d(is_member)
+    (one, truth), (other, _) = (checked_scores(np.ravel(scores), is_member.ravel()) for scores in (one, other))
+    ranks = [np.unique(scores, return_inverse=True)[1] for scores in (one, other)]
+
+    def difference(weights: np.ndarray) -> float:
+        w = np.tile(weights, len(is_member))
+        first, second = (_weighted_auc(rank, w * truth, w * ~truth) for rank in ranks)
+        return first - second
+
+    resampled = [difference(weights) for weights in _resampled(is_member, n_resamples, seed)]
+    low, high = np.quantile(resampled, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Estimate(float(difference(np.ones(is_member.shape[1]))), float(low), float(high))
 
 
 def n_non_member_people(is_member: ArrayLike) -> int:

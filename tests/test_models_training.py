@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from mia_helpers import training
-from mia_helpers.course.experiments import classic
+from mia_helpers.course import classic
 from mia_helpers.data import ImageSet, load_digits
 from mia_helpers.models import AttackNet, ClassifierModel, SmallClassifier
 from mia_helpers.training import (
@@ -670,4 +670,4 @@ def test_memory_of_one_batch_is_kept_for_the_next():
 @pytest.mark.parametrize(("role", "number"), [("target", 1), ("shadow", 1), ("blind", 4), ("blind", -1)])
 def test_there_are_four_blind_models_one_target_and_one_shadow(role, number):
     with pytest.raises(ValueError, match=f"there is no {role} number {number}; there are 4 blind models"):
-        classic(role, number)
+        classic.experiment(role, number)

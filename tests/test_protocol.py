@@ -67,8 +67,9 @@ def test_what_no_shadow_covers_is_nan_and_the_rest_is_the_kernel():
                                                           mask[:, known]))
         rmia = attacks.RMIAAttack(1.3, 0.5, online, population=slice(60, None)).fit(bank).score(target, labels)
         q = signals.true_class_confidence(target, labels)
-        np.testing.assert_array_equal(rmia[known], attacks.rmia(q[known], p[:, known], mask[:, known], q[60:], p[:, 60:], 1.3,
-                                                                0.5, "online" if online else "offline"))
+        kernel = attacks.rmia(q[known], p[:, known], mask[:, known], q[60:], p[:, 60:], 1.3, 0.5,
+                              "online" if online else "offline")
+        np.testing.assert_array_equal(rmia[known], kernel)
 
 
 def test_the_population_is_nobodys_members_unless_told_otherwise():
@@ -239,3 +240,29 @@ def test_the_pooled_threshold_needs_ten_false_positives():
     is_member = np.tile(np.arange(40) < 20, (2, 1))
     with pytest.raises(ValueError, match="with 20 non-members"):
         draws.tpr_at_fpr(np.random.default_rng(0).normal(size=(2, 40)), is_member, 0.01)
+
+
+def test_the_difference_of_two_attacks_is_paired():
+    rng = np.random.default_rng(6)
+    is_member = rng.random((4, 150)).argsort(1) < 75
+    difficulty = rng.normal(0, 2, 150)
+    one = difficulty + is_member + rng.normal(0, 0.5, (4, 150))
+    other = one + rng.normal(0, 0.3, (4, 150)) - 0.5 * is_member
+    found = metrics.auc_difference(one, other, is_member)
+    pooled = [metrics.attack_report(scores, is_member, fprs=()).auc for scores in (one, other)]
+    assert found.value == pytest.approx(pooled[0].value - pooled[1].value)
+    assert found.low > 0 and found.high - found.low < 0.5 * (pooled[0].high - pooled[0].low)
+    back = metrics.auc_difference(other, one, is_member)
+    assert (back.value, back.low, back.high) == pytest.approx((-found.value, -found.high, -found.low))
+    nothing = metrics.auc_difference(one, 3 * one + 1, is_member)
+    assert (nothing.value, nothing.low, nothing.high) == (0, 0, 0)
+
+
+def test_a_target_may_answer_otherwise_than_the_shadows():
+    bank = a_bank(5)
+    masked = np.round(bank.logits)
+    found = attacks.leave_one_out(attacks.LiRAAttack(online=False), bank, masked)
+    alone = attacks.LiRAAttack(online=False).fit(bank.without(2)).score(masked[2], bank.labels)
+    np.testing.assert_array_equal(found[2], alone)
+    with pytest.raises(ValueError, match=r"answers must be \[5, 80, C\], as the bank's, got \[4, 80, 4\]"):
+        attacks.leave_one_out(attacks.LiRAAttack(), bank, masked[:4])

@@ -24,7 +24,7 @@ class Experiment:
     history: dict[str, list[float]]
 
 
-def classic(role: str, number: int = 0) -> Experiment:
+def experiment(role: str, number: int = 0) -> Experiment:
     """Train, or load from the cache, one of the classic CNNs: 2,000 digits, 50 epochs, Adam 1e-4, batches of 64.
 
     Args:
