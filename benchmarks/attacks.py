@@ -20,6 +20,7 @@ import time
 import tracemalloc
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 import torch
@@ -29,10 +30,10 @@ from torch import nn
 from torch.utils.data import DataLoader
 from training import PilDigits
 
-from mia_helpers import attacks, signals
+from mia_helpers import attacks, metrics
+from mia_helpers.attack_network import AttackNetwork
 from mia_helpers.bank import ShadowBank
 from mia_helpers.data import ImageSet, load_digits
-from mia_helpers.metrics import attack_report
 from mia_helpers.models import SmallClassifier
 from mia_helpers.shadows import train_shadows
 
@@ -178,26 +179,19 @@ def art_attacks(train: tuple, tests: list[np.ndarray], labels: np.ndarray) -> It
 
 def comparison(bank: ShadowBank, data: ImageSet) -> None:
     targets, k = farm(N_TARGETS, data, 2, seed=1, in_pairs=True), FARM["n_candidates"]
-    labels, truth, mask = bank.labels[:k], targets.member_mask[:, :k], bank.member_mask[:, :k]
-    train = bank.logits[:, :k].reshape(-1, 10), np.tile(labels, N_SHADOWS), mask.ravel()
-    tests = [logits[:k] for logits in targets.logits]
+    people, truth = bank.for_examples(slice(k)), targets.member_mask[:, :k]
+    labels, tests = people.labels, [logits[:k] for logits in targets.logits]
+    train = people.logits.reshape(-1, 10), np.tile(labels, N_SHADOWS), people.member_mask.ravel()
 
-    def fitted(attack) -> np.ndarray:
-        attack.fit(*train)
-        return np.stack([attack.score(test, labels) for test in tests])
+    def fitted(attack: attacks.Attack, bank: ShadowBank) -> np.ndarray:
+        attack.fit(bank)
+        n = len(bank.labels)
+        return metrics.known([attack.score(logits[:n], bank.labels)[:k] for logits in targets.logits])
 
-    def many(signal: Callable, attack: Callable, population: bool = False) -> np.ndarray:
-        shadow, target = bank.signal(signal), targets.signal(signal)
-        return np.stack([attack(t[:k], shadow[:, :k], mask, *((t[k:], shadow[:, k:]) if population else ()))
-                         for t in target])
-
-    phi, confidence, classifier = signals.logit_confidence, signals.true_class_confidence, attacks.ShadowClassifierAttack
-    rows = [("gap", lambda: np.stack([signals.correctness(test, labels) for test in tests])),
-            ("loss threshold", lambda: fitted(attacks.ThresholdAttack())),
-            ("shadow classifier", lambda: fitted(classifier(seed=0, sort=True, epochs=20, lr=1e-3, progress=False))),
-            ("LiRA offline", lambda: many(phi, attacks.lira_offline)),
-            ("LiRA online", lambda: many(phi, attacks.lira_online)),
-            ("RMIA offline", lambda: many(confidence, attacks.rmia, population=True))]
+    network = AttackNetwork(seed=0, epochs=20, lr=1e-3, progress=False)
+    listed = attacks.standard(seed=0, population=slice(k, None))
+    listed["attack network"] = attacks.ClassifierAttack(network, attacks.sorted_probabilities)
+    rows = [(name, partial(fitted, attack, bank if name.startswith("RMIA") else people)) for name, attack in listed.items()]
     try:
         rows += art_attacks(train, tests, labels)
     except ImportError as error:
@@ -210,7 +204,7 @@ def comparison(bank: ShadowBank, data: ImageSet) -> None:
         with empty_cache(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # ART's dependencies
             seconds, scores = timed(attack)
-        report = attack_report(scores, truth, fprs=(0.01,))
+        report = metrics.attack_report(scores, truth, fprs=(0.01,))
         print(f"  {name:30}{seconds:8.2f}  {report.auc!s:24}{report.tpr_at_fpr[0.01]}", flush=True)
 
 

@@ -209,20 +209,25 @@ class _AgainstItself(BaseEstimator):
     """An attack that compares the target's answer about an example with the shadows' answers about the same example."""
 
     def fit(self, bank: ShadowBank) -> Self:
-        """Keep what the shadows answer: `shadows_` `[S, N]` and `member_mask_` `[S, N]`."""
-        self.shadows_, self.member_mask_ = bank.signal(self.signal), bank.member_mask
+        """Keep what the shadows answer: `shadows_` `[S, N]`, `member_mask_` `[S, N]`, and the examples' `labels_` `[N]`."""
+        self.shadows_, self.member_mask_, self.labels_ = bank.signal(self.signal), bank.member_mask, bank.labels
         return self
 
     def score(self, logits: ArrayLike, labels: ArrayLike) -> np.ndarray:
         """As the kernel, float64 `[N]`; NaN for examples that lack a kind of shadow.
 
         Raises:
-            ValueError: another number of examples than the bank has, or no example with the shadows it needs.
+            ValueError: another number of examples than the bank has, other labels, or no example with the shadows it needs.
         """
-        values, mask = self.signal(logits, labels), self.member_mask_
+        values, mask, labels = self.signal(logits, labels), self.member_mask_, np.asarray(labels)
+        wrong = None
         if len(values) != mask.shape[1]:
-            raise ValueError(f"{len(values)} examples, but the shadows were asked about {mask.shape[1]}; each example is "
-                             "compared with itself, so ask the target about the bank's examples, in their order")
+            wrong = f"{len(values)} examples, but the shadows were asked about {mask.shape[1]}"
+        elif (n_other := int((labels != self.labels_).sum())):
+            wrong = f"{n_other} of {len(labels)} labels differ from those of the bank's examples"
+        if wrong:
+            raise ValueError(f"{wrong}; each example is compared with itself, so ask the target about the bank's examples, in "
+                             "their order")
         known = covered(mask, self.needs)
         if not known.any():
             raise ValueError(f"none of the {len(known)} examples has {' and '.join(self.needs)}-shadows among {len(mask)}; "

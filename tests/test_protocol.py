@@ -88,6 +88,9 @@ def test_an_attack_that_compares_examples_with_themselves_wants_the_same_example
     fitted = attacks.LiRAAttack().fit(bank)
     with pytest.raises(ValueError, match="79 examples, but the shadows were asked about 80"):
         fitted.score(bank.logits[0, 1:], bank.labels[1:])
+    for other in (np.roll(bank.labels, 1), 3 - bank.labels):  # rows out of step, classes renumbered
+        with pytest.raises(ValueError, match=f"{(other != bank.labels).sum()} of 80 labels differ from those of the bank"):
+            fitted.score(bank.logits[0], other)
     with pytest.raises(ValueError, match="none of the 80 examples has in and out-shadows among 1"):
         attacks.LiRAAttack().fit(bank.first(1)).score(bank.logits[0], bank.labels)
 
