@@ -226,7 +226,7 @@ class _AgainstItself(BaseEstimator):
         elif (n_other := int((labels != self.labels_).sum())):
             wrong = f"{n_other} of {len(labels)} labels differ from those of the bank's examples"
         if wrong:
-            raise ValueError(f"{wrong}; each example is compared with itself, so ask the target about the bank's examples, in "
+            raise ValueError(f"{wrong}; each example is compared with itself, so ask about the bank's examples, in "
                              "their order")
         known = covered(mask, self.needs)
         if not known.any():
