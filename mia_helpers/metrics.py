@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import beta, binom, binomtest, norm, rankdata
-from sklearn.metrics import roc_curve as _sklearn_roc_curve
+
+from mia_helpers.inputs import InputError, as_array, checked_scores, confidence_level, delta_below_1, same_rows
 
 DEFAULT_FPRS = (0.01, 0.001)
 N_RESAMPLES = 1000
@@ -95,7 +96,10 @@ def attack_report(scores: ArrayLike, is_member: ArrayLike, threshold: float | No
     """
     shape = np.shape(scores)
     if len(shape) == 2 and np.shape(is_member) == shape:
-        return _pooled_report(np.asarray(scores), np.asarray(is_member), threshold, fprs, confidence, seed)
+        same_rows(scores=scores, is_member=is_member)
+        same_rows(**{"scores.T": getattr(scores, "T", None), "is_member.T": getattr(is_member, "T", None)})
+        scores, is_member = as_array(scores), as_array(is_member)
+        return _pooled_report(scores, is_member, threshold, fprs, confidence, seed)
     scores, is_member = checked_scores(scores, is_member)
     n_members, n_non_members = int(is_member.sum()), int((~is_member).sum())
     accuracy = advantage = None
@@ -117,8 +121,7 @@ def _pooled_report(scores: np.ndarray, is_member: np.ndarray, threshold: float |
     """Several targets on the same examples: everything is computed on all T·N scores, resampling whole examples."""
     n_targets, n = scores.shape
     flat, truth = checked_scores(scores.ravel(), is_member.ravel())
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence must lie between 0 and 1, for instance 0.95; got {confidence}")
+    confidence_level(confidence)
     n_members, n_non_members, n_people = int(truth.sum()), int((~truth).sum()), n_non_member_people(is_member)
     fprs = _supported(fprs, n_people)
     _, rank = np.unique(flat, return_inverse=True)
@@ -177,7 +180,7 @@ def _supported(fprs: tuple[float, ...], n_people: int) -> list[float]:
     """The limits that the data support. Those that the caller chose must all be."""
     for fpr in fprs:
         if fprs is not DEFAULT_FPRS and (reason := _why_not(fpr, n_people)):
-            raise ValueError(reason)
+            raise InputError(reason)
     return [fpr for fpr in fprs if _why_not(fpr, n_people) is None]
 
 
@@ -188,7 +191,9 @@ def roc_curve(scores: ArrayLike, is_member: ArrayLike) -> tuple[np.ndarray, np.n
         ValueError: infinite scores, or scores and memberships that do not fit together.
     """
     scores, is_member = _finite_scores(scores, is_member)
-    return _sklearn_roc_curve(is_member, scores, drop_intermediate=False)
+    from sklearn.metrics import roc_curve as of_sklearn  # here, since it takes longer to import than all else together
+
+    return of_sklearn(is_member, scores, drop_intermediate=False)
 
 
 def true_positives_at_fpr(scores: np.ndarray, is_member: np.ndarray, fpr: float) -> int:
@@ -249,8 +254,7 @@ def auc(scores: ArrayLike, is_member: ArrayLike, confidence: float = 0.95) -> Es
         ValueError: `confidence` outside (0, 1), or scores and memberships that do not fit together.
     """
     scores, is_member = checked_scores(scores, is_member)
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence must lie between 0 and 1, for instance 0.95; got {confidence}")
+    confidence_level(confidence)
     members, non_members = scores[is_member], scores[~is_member]
     m, n = len(members), len(non_members)
     ranks = rankdata(np.concatenate([members, non_members]))
@@ -289,25 +293,10 @@ def best_threshold(scores: ArrayLike, is_member: ArrayLike) -> float:
     return float(thresholds[np.argmax(tpr - fpr)])
 
 
-def checked_scores(scores: ArrayLike, is_member: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Scores as float64 `[N]` and memberships as bool `[N]`, or an error that says what is wrong with them."""
-    scores, is_member = np.asarray(scores, dtype=np.float64), np.asarray(is_member)
-    if is_member.dtype != bool:
-        raise TypeError(f"is_member must be boolean, got {is_member.dtype}; convert with .astype(bool)")
-    if scores.ndim != 1 or scores.shape != is_member.shape:
-        raise ValueError(f"scores and is_member must both have shape [N], got {list(scores.shape)} and "
-                         f"{list(is_member.shape)}")
-    if np.isnan(scores).any():
-        raise ValueError(f"{int(np.isnan(scores).sum())} scores are NaN")
-    if is_member.all() or not is_member.any():
-        raise ValueError(f"need members and non-members, got {int(is_member.sum())} members of {len(is_member)}")
-    return scores, is_member
-
-
 def _finite_scores(scores: ArrayLike, is_member: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     scores, is_member = checked_scores(scores, is_member)
     if n_infinite := int(np.isinf(scores).sum()):
-        raise ValueError(f"{n_infinite} scores are infinite, and thresholds must be finite; clip the scores")
+        raise InputError(f"{n_infinite} scores are infinite, and thresholds must be finite; clip the scores")
     return scores, is_member
 
 
@@ -329,10 +318,8 @@ def epsilon_lower_bound(scores_calibration: ArrayLike, member_calibration: Array
     Raises:
         ValueError: delta or confidence out of range, or scores and memberships that do not fit together.
     """
-    if not 0 <= delta < 1:
-        raise ValueError(f"delta must lie in [0, 1), got {delta}")
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence must lie between 0 and 1, for instance 0.95; got {confidence}")
+    delta_below_1(delta)
+    confidence_level(confidence)
     scores, is_member = checked_scores(scores_calibration, member_calibration)
     scores_test, member_test = checked_scores(scores_test, member_test)
     fpr, tpr, thresholds = roc_curve(scores, is_member)
