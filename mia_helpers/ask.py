@@ -104,7 +104,7 @@ def is_module(model: object) -> bool:
 
 
 def place(model: torch.nn.Module) -> tuple[torch.device, torch.dtype]:
-    """Where a module's parameters (or else its buffers) are, and the floating type of the first; CPU, float32 without any."""
+    """Where a module's first parameter (or buffer) is, and the first floating type; without any, CPU and float32."""
     import torch
 
     tensors = [*model.parameters(), *model.buffers()]

@@ -21,7 +21,9 @@ Ask = Callable[[Tensor], np.ndarray]  # images [N, …] -> labels [N]
 
 
 class Service:
-    """A model, whatever `mia_helpers.ask` can ask, behind a counter: hand the bound method `labels` or `logits` to an adversary, and nothing else.
+    """A model behind a counter: hand the bound method `labels` or `logits` to an adversary, and nothing else.
+
+    The model is whatever `mia_helpers.ask.ask` can ask.
 
     Attributes:
         n_queries: images that have been answered so far.

@@ -80,8 +80,8 @@ def activations(model: nn.Module, images: Tensor, layer: str) -> np.ndarray:
 
     def keep(module: nn.Module, given: tuple, output: object) -> None:
         if not isinstance(output, Tensor):
-            raise InputTypeError(f"layer {layer!r} puts out a {type(output).__name__}, not a tensor; choose a layer in it or "
-                                 "after it")
+            raise InputTypeError(f"layer {layer!r} puts out a {type(output).__name__}, not a tensor; choose a layer "
+                                 "in it or after it")
         output = output.detach().flatten(1)
         kept.append((output if output.dtype == torch.float64 else output.float()).cpu())
 
