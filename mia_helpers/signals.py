@@ -42,8 +42,10 @@ def negative_modified_entropy(logits: ArrayLike, labels: ArrayLike) -> np.ndarra
     """(1 − p_y) log p_y + Σ_{j≠y} p_j log(1 − p_j): an entropy that knows the label (Song & Mittal 2020, 2003.10595)."""
     z, y = logits_and_labels(logits, labels)
     log_p = log_softmax(z, axis=-1)
-    log_rest = _log_of_the_others(log_p)
-    others = _without(np.exp(log_p) * log_rest, y)  # summed alone: taking y's large term out of the sum would cancel
+    p = np.exp(log_p)
+    log_rest = _log_of_the_others(log_p, p)
+    others = p * log_rest
+    np.put_along_axis(others, _column(y, z), 0.0, axis=-1)  # y's large term taken out of the sum afterwards would cancel
     return np.exp(_pick(log_rest, y)) * _pick(log_p, y) + others.sum(-1)
 
 
@@ -76,16 +78,20 @@ def _without(z: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.take_along_axis(z, np.broadcast_to(others, (*z.shape[:-1], z.shape[-1] - 1)), axis=-1)
 
 
-def _log_of_the_others(log_p: np.ndarray) -> np.ndarray:
+def _column(y: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """The labels as indices into the last axis of `z`, for `take_along_axis`: `[..., N, 1]`."""
+    return np.broadcast_to(y[:, None], (*z.shape[:-1], 1))
+
+
+def _log_of_the_others(log_p: np.ndarray, p: np.ndarray) -> np.ndarray:
     """log(1 − p_j) for every j, exact also where p_j rounds to 1: then it is the log of the sum of the others.
 
     Only one class of a row can have more than ½; up to there 1 − p_j loses no digits.
     """
-    out = np.log1p(-np.minimum(np.exp(log_p), 0.5))
-    top = log_p.argmax(-1)[..., None]
-    rest = log_p.copy()
-    np.put_along_axis(rest, top, -np.inf, axis=-1)
-    exact = np.where(np.take_along_axis(log_p, top, axis=-1) > np.log(0.5), logsumexp(rest, axis=-1, keepdims=True),
-                     np.take_along_axis(out, top, axis=-1))
-    np.put_along_axis(out, top, exact, axis=-1)
+    out = np.log1p(-np.minimum(p, 0.5))
+    sure = p.max(-1) > 0.5
+    rest = log_p[sure]  # [rows, C]
+    rows, top = np.arange(len(rest)), rest.argmax(-1)
+    rest[rows, top] = -np.inf
+    out[(*np.nonzero(sure), top)] = logsumexp(rest, axis=-1)
     return out
