@@ -67,9 +67,14 @@ class AttackReport:
     confidence: float
 
     def to_dict(self) -> dict[str, Estimate | None]:
-        """Column name -> Estimate, in the order of the report; what a table shows."""
+        """Column name -> Estimate, in the order of the report; what a table shows.
+
+        Rates have three digits, or all of theirs where three are not enough to tell two apart.
+        """
+        short = [f"{fpr:.3g}" for fpr in self.tpr_at_fpr]
+        names = [text if short.count(text) == 1 else repr(float(fpr)) for text, fpr in zip(short, self.tpr_at_fpr)]
         return {"accuracy": self.accuracy, "AUC": self.auc, "advantage": self.advantage,
-                **{f"TPR at {fpr:.3g} FPR": estimate for fpr, estimate in self.tpr_at_fpr.items()}}
+                **{f"TPR at {name} FPR": estimate for name, estimate in zip(names, self.tpr_at_fpr.values())}}
 
     def _repr_html_(self) -> str:
         rows = "".join(f"<tr><th>{name}</th><td>{'no threshold given' if value is None else value}</td></tr>"
@@ -273,7 +278,12 @@ def auc(scores: ArrayLike, is_member: ArrayLike, confidence: float = 0.95) -> Es
 
 
 def proportion(successes: int, n: int, confidence: float = 0.95) -> Estimate:
-    """A share with its exact binomial interval (Clopper & Pearson 1934)."""
+    """A share with its exact binomial interval (Clopper & Pearson 1934).
+
+    Raises:
+        ValueError: `confidence` outside (0, 1).
+    """
+    confidence_level(confidence)
     interval = binomtest(int(successes), int(n)).proportion_ci(confidence, method="exact")
     return Estimate(successes / n, float(interval.low), float(interval.high))
 
