@@ -257,7 +257,7 @@ def _refuse_unfitted(model: object) -> None:
 
 def _named(model: object, records: ArrayLike) -> ArrayLike:
     """Records with the column names, or without any, as the model was fitted, so that scikit-learn does not warn."""
-    names, is_frame = getattr(model, "feature_names_in_", None), hasattr(records, "iloc")
+    names, is_frame = getattr(model, "feature_names_in_", None), hasattr(records, "iloc") and hasattr(records, "columns")
     if hasattr(records, "detach"):
         records = as_array(records)
     if names is None and is_frame and hasattr(model, "n_features_in_"):  # only names that are all text count as names

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from scipy.special import log_softmax, softmax
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import IsolationForest
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
@@ -155,6 +156,15 @@ def test_text_in_a_frame_reaches_a_pipeline():
     model = make_pipeline(make_column_transformer((OneHotEncoder(), ["kind"]), remainder="passthrough"),
                           LogisticRegression()).fit(frame, Y)
     np.testing.assert_allclose(np.exp(ask(model, frame)), model.predict_proba(frame))
+
+
+def test_texts_reach_a_pipeline_in_any_form():
+    texts, labels = ["good film", "bad film", "good", "bad"] * 5, [1, 0, 1, 0] * 5
+    model = make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(texts, labels)
+    for form in (list, pd.Series, np.array):
+        np.testing.assert_allclose(np.exp(ask(model, form(texts))), model.predict_proba(texts))
+    sparse = model[0].transform(texts)
+    np.testing.assert_allclose(np.exp(ask(model[1], sparse)), model.predict_proba(texts))
 
 
 def test_classifiers_of_others_need_no_classes():
