@@ -106,8 +106,8 @@ def audit(labels: ArrayLike, is_member: ArrayLike, *, logits: ArrayLike | None =
         confidence: with which all statements of the report hold together.
         delta: the δ at which ε is bounded from below.
         floor: probabilities are taken to be at least this, since log 0 is no number. Default: a tenth of the target's
-            smallest positive one, within 1e-12 … 1e-3. Refused if neither the target nor a reference model answers with
-            probabilities, since logits need no floor.
+            smallest positive one, within 1e-12 … 1e-3. Next to logits it is refused, since they need none, unless
+            reference models may answer with probabilities (`shadow_probabilities`, `fit`).
         white_box: attack a torch module's gradients too; takes about as long as a few epochs of training.
         seed: of every random choice. n_jobs: processes that train reference models. progress: show a bar for these.
 
