@@ -6,17 +6,21 @@ arrays `[S, N]` hold S shadows' signals for the same N examples; `member_mask` `
 """
 
 from collections.abc import Callable
-from typing import Protocol, Self
+from inspect import signature
+from typing import TYPE_CHECKING, Protocol, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import log_softmax, logit, softmax
 from scipy.stats import norm
-from sklearn.base import BaseEstimator, clone
 
 from mia_helpers import signals
 from mia_helpers.bank import ShadowBank
+from mia_helpers.inputs import InputError, InputTypeError
 from mia_helpers.metrics import best_threshold
+
+if TYPE_CHECKING:  # a second of import, which an audit without a classifier need not wait for
+    from sklearn.base import BaseEstimator
 
 FEW_SHADOWS = 64  # below, a variance for each example is too noisy (Carlini et al. 2021, section VI)
 MIN_VARIANCE = 1e-12  # shadows that all say the same must not divide by zero
@@ -79,12 +83,24 @@ def leave_one_out(attack: Attack, bank: ShadowBank, answers: ArrayLike | None = 
     """
     answers = bank.logits if answers is None else answers
     if np.shape(answers)[:2] != bank.member_mask.shape:
-        raise ValueError(f"answers must be [{', '.join(map(str, bank.member_mask.shape))}, C], as the bank's, got "
+        raise InputError(f"answers must be [{', '.join(map(str, bank.member_mask.shape))}, C], as the bank's, got "
                          f"{list(np.shape(answers))}")
+    from sklearn.base import clone
+
     return np.stack([clone(attack).fit(bank.without(i)).score(one, bank.labels) for i, one in enumerate(answers)])
 
 
-class ThresholdAttack(BaseEstimator):
+class _WithParameters:
+    """Parameters as in scikit-learn, whose `clone` asks for them."""
+
+    def get_params(self, deep: bool = True) -> dict:
+        return {name: getattr(self, name) for name in signature(type(self)).parameters}
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.get_params().items())})"
+
+
+class ThresholdAttack(_WithParameters):
     """"Member" if a signal reaches the threshold that worked best on the shadows (Yeom et al. 2018; Salem et al. 2018).
 
     Args:
@@ -114,7 +130,7 @@ class ThresholdAttack(BaseEstimator):
             for c in range(len(thresholds)):
                 mine = labels == c
                 if len(np.unique(is_member[mine])) < 2:
-                    raise ValueError(f"class {c} has {int(is_member[mine].sum())} members among {int(mine.sum())} shadow "
+                    raise InputError(f"class {c} has {int(is_member[mine].sum())} members among {int(mine.sum())} shadow "
                                      "examples; it needs both kinds for a threshold of its own (or per_class=False)")
                 thresholds[c] = best_threshold(values[mine], is_member[mine])
         self.thresholds_ = thresholds
@@ -129,7 +145,7 @@ class ThresholdAttack(BaseEstimator):
         if not hasattr(self, "thresholds_"):
             return self.signal(logits, labels)
         if np.shape(logits)[-1] != len(self.thresholds_):
-            raise ValueError(f"logits have {np.shape(logits)[-1]} classes, but the attack was fitted on "
+            raise InputError(f"logits have {np.shape(logits)[-1]} classes, but the attack was fitted on "
                              f"{len(self.thresholds_)}; fit it on a shadow with the target's classes")
         return self.signal(logits, labels) - self.thresholds_[np.asarray(labels)]
 
@@ -155,14 +171,14 @@ def sorted_log_probabilities(logits: ArrayLike, labels: ArrayLike) -> np.ndarray
     return np.concatenate([own, -np.sort(-log_p, axis=-1)[:, :min(MAX_SORTED, log_p.shape[1]) - 1]], axis=1)
 
 
-def boosted_trees(seed: int) -> BaseEstimator:
+def boosted_trees(seed: int) -> "BaseEstimator":
     """The classifier of the standard attack and of the audit: 40 boosted trees of 15 leaves."""
-    from sklearn.ensemble import HistGradientBoostingClassifier  # a second of import that few need
+    from sklearn.ensemble import HistGradientBoostingClassifier
 
     return HistGradientBoostingClassifier(max_iter=40, max_leaf_nodes=15, early_stopping=False, random_state=seed)
 
 
-class ClassifierAttack(BaseEstimator):
+class ClassifierAttack(_WithParameters):
     """A classifier learns from the shadows' answers what members look like (Shokri et al. 2017, 1610.05820).
 
     Args:
@@ -175,7 +191,7 @@ class ClassifierAttack(BaseEstimator):
 
     threshold, needs = 0.0, ()
 
-    def __init__(self, estimator: BaseEstimator, features: Callable = sorted_log_probabilities):
+    def __init__(self, estimator: "BaseEstimator", features: Callable = sorted_log_probabilities):
         self.estimator = estimator
         self.features = features
 
@@ -187,8 +203,10 @@ class ClassifierAttack(BaseEstimator):
         """
         is_member = bank.member_mask.ravel()
         if is_member.all() or not is_member.any():
-            raise ValueError(f"the bank must hold members and non-members, got {int(is_member.sum())} members of "
+            raise InputError(f"the bank must hold members and non-members, got {int(is_member.sum())} members of "
                              f"{len(is_member)}")
+        from sklearn.base import clone
+
         x = np.concatenate([self.features(logits, bank.labels) for logits in bank.logits])
         self.estimator_ = clone(self.estimator).fit(x, is_member)
         self.prior_ = logit(is_member.mean())
@@ -205,7 +223,7 @@ class ClassifierAttack(BaseEstimator):
 # ----------------------------------------------------------------------------------------- each example against itself
 
 
-class _AgainstItself(BaseEstimator):
+class _AgainstItself(_WithParameters):
     """An attack that compares the target's answer about an example with the shadows' answers about the same example."""
 
     def fit(self, bank: ShadowBank) -> Self:
@@ -226,11 +244,11 @@ class _AgainstItself(BaseEstimator):
         elif (n_other := int((labels != self.labels_).sum())):
             wrong = f"{n_other} of {len(labels)} labels differ from those of the bank's examples"
         if wrong:
-            raise ValueError(f"{wrong}; each example is compared with itself, so ask about the bank's examples, in "
+            raise InputError(f"{wrong}; each example is compared with itself, so ask about the bank's examples, in "
                              "their order")
         known = covered(mask, self.needs)
         if not known.any():
-            raise ValueError(f"none of the {len(known)} examples has {' and '.join(self.needs)}-shadows among {len(mask)}; "
+            raise InputError(f"none of the {len(known)} examples has {' and '.join(self.needs)}-shadows among {len(mask)}; "
                              "train more shadows")
         scores = np.full(len(values), np.nan)
         scores[known] = self._kernel(values, known)
@@ -364,19 +382,19 @@ def rmia(target_confidence: ArrayLike, shadow_confidence: ArrayLike, member_mask
         ValueError: as `lira_online`; confidences outside [0, 1]; gamma, a or mode out of range; no population.
     """
     if mode not in ("offline", "online"):
-        raise ValueError(f"mode must be 'offline' or 'online', got {mode!r}")
+        raise InputError(f"mode must be 'offline' or 'online', got {mode!r}")
     if not (gamma > 0 and np.isfinite(gamma) and 0 <= a <= 1):
-        raise ValueError(f"gamma must be positive and a lie in [0, 1], got gamma={gamma}, a={a}")
+        raise InputError(f"gamma must be positive and a lie in [0, 1], got gamma={gamma}, a={a}")
     kinds = ("in", "out") if mode == "online" else ("out",)
     p, shadow_p, mask = _checked_shadows(target_confidence, shadow_confidence, member_mask, kinds)
     nobody = np.zeros(np.shape(population_shadow_confidence), dtype=bool)
     q, shadow_q, _ = _checked_shadows(population_target_confidence, population_shadow_confidence, nobody, ("out",),
                                       whose="population: ")
     if len(shadow_p) != len(shadow_q):
-        raise ValueError(f"{len(shadow_p)} shadows for the examples, but {len(shadow_q)} for the population")
+        raise InputError(f"{len(shadow_p)} shadows for the examples, but {len(shadow_q)} for the population")
     for name, values in (("target", p), ("shadow", shadow_p), ("population", q), ("population shadow", shadow_q)):
         if values.min() < 0 or values.max() > 1:
-            raise ValueError(f"{name} confidences must lie in [0, 1], got {values.min():g} … {values.max():g}; pass "
+            raise InputError(f"{name} confidences must lie in [0, 1], got {values.min():g} … {values.max():g}; pass "
                              "probabilities of the true class, not logits")
     out, population = _mean(shadow_p, ~mask), shadow_q.mean(0)
     if mode == "online":
@@ -396,7 +414,7 @@ def _mean(values: np.ndarray, group: np.ndarray) -> np.ndarray:
 def _moments(phi: np.ndarray, group: np.ndarray, variance: str) -> tuple[np.ndarray, np.ndarray]:
     """Mean of each example, `[N]`, and the variance around it: `[N]`, or one number for all."""
     if variance not in ("auto", "global", "per-example"):
-        raise ValueError(f"variance must be 'auto', 'global' or 'per-example', got {variance!r}")
+        raise InputError(f"variance must be 'auto', 'global' or 'per-example', got {variance!r}")
     mean, n = _mean(phi, group), group.sum(0)
     residuals = (phi - mean) * group
     squares, freedom = np.einsum("sn,sn->n", residuals, residuals), n - 1
@@ -405,7 +423,7 @@ def _moments(phi: np.ndarray, group: np.ndarray, variance: str) -> tuple[np.ndar
             return mean, np.ones(())
         squares, freedom = squares.sum(), freedom.sum()
     elif (n < 2).any():
-        raise ValueError(f"{int((n < 2).sum())} of {len(n)} examples have a single shadow of a kind, too few for a variance "
+        raise InputError(f"{int((n < 2).sum())} of {len(n)} examples have a single shadow of a kind, too few for a variance "
                          "of their own; train more shadows or use variance='global'")
     return mean, np.maximum(squares / freedom, MIN_VARIANCE)
 
@@ -419,18 +437,18 @@ def _checked_shadows(target: ArrayLike, shadows: ArrayLike, member_mask: ArrayLi
     """`[N]`, `[S, N]` in float64 and the mask, in which every example has shadows of the given kinds."""
     target, shadows, mask = np.asarray(target), np.asarray(shadows), np.asarray(member_mask)
     if mask.dtype != bool:
-        raise TypeError(f"member_mask must be boolean, got {mask.dtype}; convert with .astype(bool)")
+        raise InputTypeError(f"member_mask must be boolean, got {mask.dtype}; convert with .astype(bool)")
     if target.ndim != 1 or shadows.ndim != 2 or shadows.shape[1:] != target.shape or mask.shape != shadows.shape:
-        raise ValueError(f"{whose}expected the target's values [N], the shadows' [S, N] and member_mask [S, N], got "
+        raise InputError(f"{whose}expected the target's values [N], the shadows' [S, N] and member_mask [S, N], got "
                          f"{list(target.shape)}, {list(shadows.shape)} and {list(mask.shape)}")
     if shadows.size == 0:
-        raise ValueError(f"{whose}no shadows or no examples: the shadows' values are {list(shadows.shape)}")
+        raise InputError(f"{whose}no shadows or no examples: the shadows' values are {list(shadows.shape)}")
     target, shadows = target.astype(np.float64), shadows.astype(np.float64)
     if bad := int((~np.isfinite(target)).sum() + (~np.isfinite(shadows)).sum()):
-        raise ValueError(f"{whose}{bad} values are NaN or infinite")
+        raise InputError(f"{whose}{bad} values are NaN or infinite")
     for kind in kinds:
         lacking = ~mask.any(0) if kind == "in" else mask.all(0)
         if lacking.any():
-            raise ValueError(f"{int(lacking.sum())} of {len(lacking)} examples have no {kind}-shadow, so nothing can be "
+            raise InputError(f"{int(lacking.sum())} of {len(lacking)} examples have no {kind}-shadow, so nothing can be "
                              f"said about them; train more shadows (now {len(mask)}) or leave them out yourself")
     return target, shadows, mask

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mia_helpers import signals
+from mia_helpers.inputs import InputError, InputTypeError, as_array, same_rows
 from mia_helpers.seeds import shifted
 
 
@@ -40,11 +41,12 @@ class ShadowBank:
         Raises:
             ValueError: shapes that do not fit. TypeError: memberships that are not boolean.
         """
-        logits, labels, is_member = np.asarray(logits), np.asarray(labels), np.asarray(is_member)
+        same_rows(logits=logits, labels=labels, is_member=is_member)
+        logits, labels, is_member = as_array(logits), as_array(labels), as_array(is_member)
         if is_member.dtype != bool:
-            raise TypeError(f"is_member must be boolean, got {is_member.dtype}; convert with .astype(bool)")
+            raise InputTypeError(f"is_member must be boolean, got {is_member.dtype}; convert with .astype(bool)")
         if logits.ndim != 2 or not labels.shape == is_member.shape == logits.shape[:1]:
-            raise ValueError(f"expected logits [N, C], labels [N] and is_member [N], got {list(logits.shape)}, "
+            raise InputError(f"expected logits [N, C], labels [N] and is_member [N], got {list(logits.shape)}, "
                              f"{list(labels.shape)} and {list(is_member.shape)}")
         return cls(logits[None], is_member[None], labels)
 
@@ -75,7 +77,7 @@ class ShadowBank:
             ValueError: n is not between 1 and the number of models.
         """
         if not 1 <= n <= len(self):
-            raise ValueError(f"the bank holds {len(self)} models, so n must lie in 1 … {len(self)}; got {n}")
+            raise InputError(f"the bank holds {len(self)} models, so n must lie in 1 … {len(self)}; got {n}")
         return self._of(slice(n), slice(None))
 
     def without(self, i: int) -> "ShadowBank":
@@ -85,7 +87,7 @@ class ShadowBank:
             ValueError: there is no model i, or no other.
         """
         if not 0 <= i < len(self) or len(self) == 1:
-            raise ValueError(f"the bank holds {len(self)} models, and one must be left; there is no bank without model {i}")
+            raise InputError(f"the bank holds {len(self)} models, and one must be left; there is no bank without model {i}")
         if i in (0, len(self) - 1):  # views, not copies
             return self._of(slice(1, None) if i == 0 else slice(i), slice(None))
         return self._of(np.arange(len(self)) != i, slice(None))

@@ -9,11 +9,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from scipy.stats import norm
-from torch import Tensor, nn
+from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.functional import affine
 
-from mia_helpers.training import predict_logits, seeded
+from mia_helpers.ask import ask as ask_model
+from mia_helpers.inputs import InputError, as_array, labels_of_images, whole_number
+from mia_helpers.training import seeded
 
 Ask = Callable[[Tensor], np.ndarray]  # images [N, …] -> labels [N]
 
@@ -21,11 +23,13 @@ Ask = Callable[[Tensor], np.ndarray]  # images [N, …] -> labels [N]
 class Service:
     """A model behind a counter: hand the bound method `labels` or `logits` to an adversary, and nothing else.
 
+    The model is whatever `mia_helpers.ask.ask` can ask.
+
     Attributes:
         n_queries: images that have been answered so far.
     """
 
-    def __init__(self, model: nn.Module):
+    def __init__(self, model: object):
         self._model, self.n_queries = model, 0
 
     def labels(self, images: Tensor) -> np.ndarray:
@@ -33,8 +37,8 @@ class Service:
         return self.logits(images).argmax(-1)
 
     def logits(self, images: Tensor) -> np.ndarray:
-        """The model's logits, float32 `[N, C]`."""
-        answers = predict_logits(self._model, images)
+        """The model's logits, `[N, C]`."""
+        answers = ask_model(self._model, images)
         self.n_queries += len(images)
         return answers
 
@@ -58,14 +62,14 @@ def right_answers(ask: Ask, images: Tensor, labels: Tensor, changes: Sequence[Ca
     Raises:
         ValueError: no changes, a change that returns another shape, or labels that do not fit.
     """
-    truth = _labels(images, labels)
+    truth = labels_of_images(images, labels)
     if not len(changes):
-        raise ValueError("changes is empty; give at least one function from images to images, e.g. lambda x: x")
+        raise InputError("changes is empty; give at least one function from images to images, e.g. lambda x: x")
     columns = []
     for i, change in enumerate(changes):
         copies = change(images)
         if copies.shape != images.shape:
-            raise ValueError(f"change {i} turns images {list(images.shape)} into {list(copies.shape)}; it must keep the "
+            raise InputError(f"change {i} turns images {list(images.shape)} into {list(copies.shape)}; it must keep the "
                              "shape")
         columns.append(_answers(ask, copies) == truth)
     return np.stack(columns, axis=1)
@@ -90,11 +94,10 @@ def noise_distance(ask: Ask, images: Tensor, labels: Tensor, *, sigma: float, n_
     Raises:
         ValueError: sigma not positive, n_draws below 1, or labels that do not fit.
     """
-    truth = _labels(images, labels)
+    truth = labels_of_images(images, labels)
     if not (sigma > 0 and np.isfinite(sigma)):
-        raise ValueError(f"sigma must be a positive number, got {sigma}")
-    if n_draws < 1:
-        raise ValueError(f"n_draws must be at least 1, got {n_draws}")
+        raise InputError(f"sigma must be a positive number, got {sigma}")
+    n_draws = whole_number("n_draws", n_draws, 1)
     survived = np.zeros(len(truth))
     with seeded(seed):
         for _ in range(n_draws):
@@ -102,17 +105,9 @@ def noise_distance(ask: Ask, images: Tensor, labels: Tensor, *, sigma: float, n_
     return sigma * norm.ppf((survived + 0.5) / (n_draws + 1))
 
 
-def _labels(images: Tensor, labels: Tensor) -> np.ndarray:
-    labels = np.asarray(labels)
-    if labels.dtype.kind not in "iu" or labels.shape != (len(images),):
-        raise ValueError(f"labels must be integers [{len(images)}], one for each image, got {labels.dtype} "
-                         f"{list(labels.shape)}")
-    return labels
-
-
 def _answers(ask: Ask, images: Tensor) -> np.ndarray:
-    answers = np.asarray(ask(images))
+    answers = as_array(ask(images))
     if answers.shape != (len(images),):
-        raise ValueError(f"ask must return one label for each image, [{len(images)}], but returned {list(answers.shape)}; "
+        raise InputError(f"ask must return one label for each image, [{len(images)}], but returned {list(answers.shape)}; "
                          "pass a function that returns labels, e.g. Service(model).labels")
     return answers

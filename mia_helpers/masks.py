@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import log_softmax
 
-from mia_helpers.inputs import positive_numbers, whole_number
+from mia_helpers.inputs import InputError, between, outputs, positive_numbers, whole_number
 
 
 def top_k(logits: ArrayLike, k: int) -> np.ndarray:
@@ -24,7 +24,7 @@ def top_k(logits: ArrayLike, k: int) -> np.ndarray:
     Raises:
         ValueError: k outside 1 … C, or logits that are not finite `[..., N, C]` with C ≥ 2. TypeError: k is not whole.
     """
-    z, label = _checked(logits)
+    z, label = outputs(logits)
     k = whole_number("k", k, 1, z.shape[-1])
     p = np.exp(log_softmax(z, axis=-1))
     rest = np.argsort(-z, axis=-1, kind="stable")[..., k:]
@@ -43,7 +43,7 @@ def round_probabilities(logits: ArrayLike, decimals: int) -> np.ndarray:
     Raises:
         ValueError: decimals outside 0 … 15, or logits as in `top_k`. TypeError: decimals is not whole.
     """
-    z, label = _checked(logits)
+    z, label = outputs(logits)
     decimals = whole_number("decimals", decimals, 0, 15)
     p = np.round(np.exp(log_softmax(z, axis=-1)), decimals)
     return np.round(_with_label(p, label, 10.0 ** -decimals), decimals)
@@ -57,7 +57,7 @@ def temperature(logits: ArrayLike, t: float) -> np.ndarray:
     Raises:
         ValueError: t not positive and finite, or logits as in `top_k`.
     """
-    z, label = _checked(logits)
+    z, label = outputs(logits)
     positive_numbers(t=t)
     z = z - z.max(-1, keepdims=True)  # first, so that a small t cannot overflow to inf − inf
     with np.errstate(over="ignore"):
@@ -66,7 +66,7 @@ def temperature(logits: ArrayLike, t: float) -> np.ndarray:
 
 def label_only(logits: ArrayLike) -> np.ndarray:
     """1 for the predicted class, 0 for the others: all a service can hide without hiding its answer. Ties: the first."""
-    z, label = _checked(logits)
+    z, label = outputs(logits)
     return (np.arange(z.shape[-1]) == label[..., None]).astype(np.float64)
 
 
@@ -93,12 +93,12 @@ def memguard(logits: ArrayLike, threshold: float, budget: float, seed: int) -> n
     Raises:
         ValueError: threshold or budget out of range, or logits as in `top_k`.
     """
-    z, label = _checked(logits)
+    z, label = outputs(logits)
     n_classes = z.shape[-1]
     if not 1 / n_classes < threshold < 1:
-        raise ValueError(f"threshold must lie between 1/{n_classes} (no label could be on top) and 1, got {threshold}")
+        raise InputError(f"threshold must lie between 1/{n_classes} (no label could be on top) and 1, got {threshold}")
     if not budget >= 0:
-        raise ValueError(f"budget must not be negative, got {budget}; it is an expected L1 distance, from 0 (no noise) to 2")
+        raise InputError(f"budget must not be negative, got {budget}; it is an expected L1 distance, from 0 (no noise) to 2")
     p = np.exp(log_softmax(z, axis=-1))
     predicted = label_only(z)
     top = (p * predicted).sum(-1, keepdims=True)
@@ -122,25 +122,11 @@ def to_logits(probabilities: ArrayLike, floor: float = 1e-12) -> np.ndarray:
     Raises:
         ValueError: floor outside (0, 1), probabilities that are not numbers in [0, 1] of shape `[..., N, C]` with C ≥ 2.
     """
-    if not 0 < floor < 1:
-        raise ValueError(f"floor must lie between 0 and 1, got {floor}")
-    p, _ = _checked(probabilities, "probabilities")
+    between("floor", floor, 0, 1)
+    p, _ = outputs(probabilities, "probabilities")
     if p.min() < 0 or p.max() > 1 + 1e-9:
-        raise ValueError(f"probabilities must lie in [0, 1], got {p.min():g} … {p.max():g}; logits need no conversion")
+        raise InputError(f"probabilities must lie in [0, 1], got {p.min():g} … {p.max():g}; logits need no conversion")
     return np.log(np.maximum(p, floor))
-
-
-def _checked(values: ArrayLike, what: str = "logits") -> tuple[np.ndarray, np.ndarray]:
-    """Float64 `[..., N, C]` and the predicted labels `[..., N]`, or an error that says what is wrong."""
-    z = np.asarray(values)
-    if z.dtype.kind not in "fiu":
-        raise TypeError(f"{what} must be numbers, got {z.dtype}")
-    if z.ndim < 2 or z.shape[-1] < 2 or z.size == 0:
-        raise ValueError(f"expected {what} [..., N, C] with N ≥ 1 and C ≥ 2, got {list(z.shape)}")
-    label, z = z.argmax(-1), z.astype(np.float64)
-    if not np.isfinite(z).all():
-        raise ValueError(f"{int((~np.isfinite(z)).sum())} {what} are NaN or infinite")
-    return z, label
 
 
 def _with_label(p: np.ndarray, label: np.ndarray, unit: float = 0.0) -> np.ndarray:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import beta, binom, binomtest, norm, rankdata, t
-from sklearn.metrics import roc_curve as _sklearn_roc_curve
+
+from mia_helpers.inputs import InputError, as_array, checked_scores, confidence_level, delta_below_1, same_rows
 
 DEFAULT_FPRS = (0.01, 0.001)
 N_RESAMPLES = 1000
@@ -67,9 +68,14 @@ class AttackReport:
     confidence: float
 
     def to_dict(self) -> dict[str, Estimate | None]:
-        """Column name -> Estimate, in the order of the report; what a table shows."""
+        """Column name -> Estimate, in the order of the report; what a table shows.
+
+        Rates have three digits, or all of theirs where three are not enough to tell two apart.
+        """
+        short = [f"{fpr:.3g}" for fpr in self.tpr_at_fpr]
+        names = [text if short.count(text) == 1 else repr(float(fpr)) for text, fpr in zip(short, self.tpr_at_fpr)]
         return {"accuracy": self.accuracy, "AUC": self.auc, "advantage": self.advantage,
-                **{f"TPR at {fpr:.3g} FPR": estimate for fpr, estimate in self.tpr_at_fpr.items()}}
+                **{f"TPR at {name} FPR": estimate for name, estimate in zip(names, self.tpr_at_fpr.values())}}
 
     def _repr_html_(self) -> str:
         rows = "".join(f"<tr><th>{name}</th><td>{'no threshold given' if value is None else value}</td></tr>"
@@ -96,7 +102,10 @@ def attack_report(scores: ArrayLike, is_member: ArrayLike, threshold: float | No
     """
     shape = np.shape(scores)
     if len(shape) == 2 and np.shape(is_member) == shape:
-        return _pooled_report(np.asarray(scores), np.asarray(is_member), threshold, fprs, confidence, seed)
+        same_rows(scores=scores, is_member=is_member)
+        same_rows(**{"scores.T": getattr(scores, "T", None), "is_member.T": getattr(is_member, "T", None)})
+        scores, is_member = as_array(scores), as_array(is_member)
+        return _pooled_report(scores, is_member, threshold, fprs, confidence, seed)
     scores, is_member = checked_scores(scores, is_member)
     n_members, n_non_members = int(is_member.sum()), int((~is_member).sum())
     accuracy = advantage = None
@@ -118,8 +127,7 @@ def _pooled_report(scores: np.ndarray, is_member: np.ndarray, threshold: float |
     """Several targets on the same examples: everything is computed on all T·N scores, resampling whole examples."""
     n_targets, n = scores.shape
     flat, truth = checked_scores(scores.ravel(), is_member.ravel())
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence must lie between 0 and 1, for instance 0.95; got {confidence}")
+    confidence_level(confidence)
     n_members, n_non_members, n_people = int(truth.sum()), int((~truth).sum()), n_non_member_people(is_member)
     fprs = _supported(fprs, n_people)
     _, rank = np.unique(flat, return_inverse=True)
@@ -213,7 +221,7 @@ def _supported(fprs: tuple[float, ...], n_people: int) -> list[float]:
     """The limits that the data support. Those that the caller chose must all be."""
     for fpr in fprs:
         if fprs is not DEFAULT_FPRS and (reason := _why_not(fpr, n_people)):
-            raise ValueError(reason)
+            raise InputError(reason)
     return [fpr for fpr in fprs if _why_not(fpr, n_people) is None]
 
 
@@ -224,7 +232,9 @@ def roc_curve(scores: ArrayLike, is_member: ArrayLike) -> tuple[np.ndarray, np.n
         ValueError: infinite scores, or scores and memberships that do not fit together.
     """
     scores, is_member = _finite_scores(scores, is_member)
-    return _sklearn_roc_curve(is_member, scores, drop_intermediate=False)
+    from sklearn.metrics import roc_curve as of_sklearn  # here, since it takes longer to import than all else together
+
+    return of_sklearn(is_member, scores, drop_intermediate=False)
 
 
 def true_positives_at_fpr(scores: np.ndarray, is_member: np.ndarray, fpr: float) -> int:
@@ -285,8 +295,7 @@ def auc(scores: ArrayLike, is_member: ArrayLike, confidence: float = 0.95) -> Es
         ValueError: `confidence` outside (0, 1), or scores and memberships that do not fit together.
     """
     scores, is_member = checked_scores(scores, is_member)
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence must lie between 0 and 1, for instance 0.95; got {confidence}")
+    confidence_level(confidence)
     members, non_members = scores[is_member], scores[~is_member]
     m, n = len(members), len(non_members)
     ranks = rankdata(np.concatenate([members, non_members]))
@@ -305,7 +314,12 @@ def auc(scores: ArrayLike, is_member: ArrayLike, confidence: float = 0.95) -> Es
 
 
 def proportion(successes: int, n: int, confidence: float = 0.95) -> Estimate:
-    """A share with its exact binomial interval (Clopper & Pearson 1934)."""
+    """A share with its exact binomial interval (Clopper & Pearson 1934).
+
+    Raises:
+        ValueError: `confidence` outside (0, 1).
+    """
+    confidence_level(confidence)
     interval = binomtest(int(successes), int(n)).proportion_ci(confidence, method="exact")
     return Estimate(successes / n, float(interval.low), float(interval.high))
 
@@ -325,25 +339,10 @@ def best_threshold(scores: ArrayLike, is_member: ArrayLike) -> float:
     return float(thresholds[np.argmax(tpr - fpr)])
 
 
-def checked_scores(scores: ArrayLike, is_member: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Scores as float64 `[N]` and memberships as bool `[N]`, or an error that says what is wrong with them."""
-    scores, is_member = np.asarray(scores, dtype=np.float64), np.asarray(is_member)
-    if is_member.dtype != bool:
-        raise TypeError(f"is_member must be boolean, got {is_member.dtype}; convert with .astype(bool)")
-    if scores.ndim != 1 or scores.shape != is_member.shape:
-        raise ValueError(f"scores and is_member must both have shape [N], got {list(scores.shape)} and "
-                         f"{list(is_member.shape)}")
-    if np.isnan(scores).any():
-        raise ValueError(f"{int(np.isnan(scores).sum())} scores are NaN")
-    if is_member.all() or not is_member.any():
-        raise ValueError(f"need members and non-members, got {int(is_member.sum())} members of {len(is_member)}")
-    return scores, is_member
-
-
 def _finite_scores(scores: ArrayLike, is_member: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     scores, is_member = checked_scores(scores, is_member)
     if n_infinite := int(np.isinf(scores).sum()):
-        raise ValueError(f"{n_infinite} scores are infinite, and thresholds must be finite; clip the scores")
+        raise InputError(f"{n_infinite} scores are infinite, and thresholds must be finite; clip the scores")
     return scores, is_member
 
 
@@ -360,7 +359,7 @@ def known(scores: ArrayLike) -> np.ndarray:
     """
     scores = np.array(scores, dtype=np.float64)
     if (open_ := np.isnan(scores)).all(-1).any():
-        raise ValueError("nothing is known about any example: all scores are NaN")
+        raise InputError("nothing is known about any example: all scores are NaN")
     return np.where(open_, np.nanmedian(scores, axis=-1, keepdims=True), scores)
 
 
@@ -372,7 +371,7 @@ def mean_over_models(values: ArrayLike, confidence: float = 0.95) -> Estimate:
     """
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 1 or len(values) < 2 or not np.isfinite(values).all():
-        raise ValueError(f"expected one finite number for each of at least two models, got {list(values.shape)} with "
+        raise InputError(f"expected one finite number for each of at least two models, got {list(values.shape)} with "
                          f"{int((~np.isfinite(values)).sum())} NaN or infinite")
     mean = values.mean()
     half = t.ppf((1 + confidence) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
@@ -387,7 +386,7 @@ def paired_difference(one: ArrayLike, other: ArrayLike, confidence: float = 0.95
     """
     one, other = np.asarray(one, dtype=np.float64), np.asarray(other, dtype=np.float64)
     if one.shape != other.shape:
-        raise ValueError(f"both need a number for each of the same models, got {list(one.shape)} and {list(other.shape)}")
+        raise InputError(f"both need a number for each of the same models, got {list(one.shape)} and {list(other.shape)}")
     return mean_over_models(one - other, confidence)
 
 
@@ -440,7 +439,7 @@ class Draws:
         """
         scores, is_member = np.asarray(scores), np.asarray(is_member)
         if reason := _why_not(fpr, n_non_member_people(is_member)):
-            raise ValueError(reason)
+            raise InputError(reason)
         limit = threshold_at_fpr(scores.ravel(), is_member.ravel(), fpr)
         return self.rate(scores >= limit, is_member)
 
@@ -469,10 +468,8 @@ def epsilon_lower_bound(scores_calibration: ArrayLike, member_calibration: Array
     Raises:
         ValueError: delta or confidence out of range, or scores and memberships that do not fit together.
     """
-    if not 0 <= delta < 1:
-        raise ValueError(f"delta must lie in [0, 1), got {delta}")
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence must lie between 0 and 1, for instance 0.95; got {confidence}")
+    delta_below_1(delta)
+    confidence_level(confidence)
     scores, is_member = checked_scores(scores_calibration, member_calibration)
     scores_test, member_test = checked_scores(scores_test, member_test)
     fpr, tpr, thresholds = roc_curve(scores, is_member)

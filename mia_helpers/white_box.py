@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
-from mia_helpers.label_only import _labels
-from mia_helpers.training import predict_logits
+from mia_helpers.ask import as_inputs, evaluating, module_answers, place
+from mia_helpers.inputs import InputError, InputTypeError, labels_of_images, whole_number
 
 
 def gradient_norms(model: nn.Module, images: Tensor, labels: Tensor, *, parameters: Sequence[str] | None = None,
@@ -20,7 +20,8 @@ def gradient_norms(model: nn.Module, images: Tensor, labels: Tensor, *, paramete
     """For each example the norm of the loss's gradient, one number for each parameter tensor (Nasr et al. 2018, 1812.00910).
 
     All examples of a chunk at once with `torch.func` (`vmap` over `grad`), in float64 and evaluation mode: the members'
-    gradients are so small that float32 would round the largest part of them, p_y − 1, to zero.
+    gradients are so small that float32 would round the largest part of them, p_y − 1, to zero. Computed where the model is,
+    on copies of its parameters in float64, whatever their type; devices without float64 (Apple's) will not do.
 
     Args:
         model: a network that returns logits. images: `[N, …]`. labels: integers `[N]`.
@@ -34,13 +35,13 @@ def gradient_norms(model: nn.Module, images: Tensor, labels: Tensor, *, paramete
     Raises:
         ValueError: an unknown parameter, chunk below 1, or labels that do not fit.
     """
-    truth = torch.as_tensor(_labels(images, labels), dtype=torch.int64)
-    if chunk < 1:
-        raise ValueError(f"chunk must be at least 1, got {chunk}")
+    device, _ = place(model)
+    truth = torch.tensor(labels_of_images(images, labels), dtype=torch.int64)
+    chunk = whole_number("chunk", chunk, 1)
     values = {name: value.detach().double() for name, value in model.named_parameters()}
     names = list(values) if parameters is None else list(parameters)
     if unknown := [name for name in names if name not in values]:
-        raise ValueError(f"the model has no parameter {unknown[0]!r}; it has {', '.join(values)}")
+        raise InputError(f"the model has no parameter {unknown[0]!r}; it has {', '.join(values)}")
     wanted = {name: values.pop(name) for name in names}
     fixed = values | {name: value.double() if value.is_floating_point() else value for name, value in model.named_buffers()}
 
@@ -50,13 +51,10 @@ def gradient_norms(model: nn.Module, images: Tensor, labels: Tensor, *, paramete
     def norms(image: Tensor, label: Tensor) -> Tensor:
         return torch.stack([part.norm() for part in grad(loss)(wanted, image, label).values()])
 
-    was_training = model.training
-    model.eval()
-    try:
-        pieces = zip(images.double().split(chunk), truth.split(chunk))
-        return torch.cat([vmap(norms)(*piece) for piece in pieces]).numpy()
-    finally:
-        model.train(was_training)
+    starts = range(0, len(truth), chunk)
+    with evaluating(model):
+        return torch.cat([vmap(norms)(as_inputs(model, images[i:i + chunk], torch.float64, device),
+                                      truth[i:i + chunk].to(device)).cpu() for i in starts]).numpy()
 
 
 def activations(model: nn.Module, images: Tensor, layer: str) -> np.ndarray:
@@ -69,18 +67,30 @@ def activations(model: nn.Module, images: Tensor, layer: str) -> np.ndarray:
         images: `[N, …]`. layer: a name as in `model.named_modules()`, e.g. `"classifier.2"`.
 
     Returns:
-        float32 `[N, D]`, the output flattened, in evaluation mode.
+        float32 `[N, D]` (float64 of a model in float64), the output flattened, in evaluation mode. The model is asked as
+        `mia_helpers.ask.ask` does.
 
     Raises:
-        ValueError: there is no such layer.
+        ValueError: there is no such layer. TypeError: it puts out something else than one tensor.
     """
     layers = dict(model.named_modules())
     if layer not in layers or not layer:
-        raise ValueError(f"the model has no layer {layer!r}; it has {', '.join(name for name in layers if name)}")
+        raise InputError(f"the model has no layer {layer!r}; it has {', '.join(name for name in layers if name)}")
     kept: list[Tensor] = []
-    hook = layers[layer].register_forward_hook(lambda module, inputs, output: kept.append(output.detach().flatten(1)))
+
+    def keep(module: nn.Module, given: tuple, output: object) -> None:
+        if not isinstance(output, Tensor):
+            raise InputTypeError(f"layer {layer!r} puts out a {type(output).__name__}, not a tensor; choose a layer "
+                                 "in it or after it")
+        output = output.detach().flatten(1)
+        kept.append((output if output.dtype == torch.float64 else output.float()).cpu())
+
+    hook = layers[layer].register_forward_hook(keep)
     try:
-        predict_logits(model, images)
+        for _ in module_answers(model, images):
+            pass
     finally:
         hook.remove()
+    if not kept:
+        raise InputError(f"layer {layer!r} was not used on {len(images)} images; choose one that the model calls")
     return torch.cat(kept).numpy()

@@ -9,13 +9,15 @@ from html.parser import HTMLParser
 
 import jsonschema
 import numpy as np
+import pandas as pd
 import pytest
 import torch
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, RidgeClassifier
 
 from mia_helpers.audit import audit, inputs, load, main
 from mia_helpers.audit import run as audit_module
 from mia_helpers.audit.report import EVIDENCE, JSON_SCHEMA, MIN_IN_SLICE, NO_EVIDENCE, NOT_COMPARABLE
+from mia_helpers.inputs import InputError
 from mia_helpers.metrics import auc, true_positives_at_fpr
 
 SHADOW_ATTACKS = {"shadow classifier", "LiRA online", "LiRA offline", "RMIA online", "RMIA offline"}
@@ -198,6 +200,32 @@ def test_dependent_draws_are_refused():
     assert not next(c for c in report.controls if c.name.startswith("draws")).passed
 
 
+def test_draws_are_tested_at_the_level_at_which_they_are_reported():
+    """The decision is the reported control's: whatever the strength of the dependence, and the level is one for all."""
+    passed = []
+    for strength in (0.0, 0.04, 0.08, 0.12, 0.16, 0.3):
+        y, is_member, given = with_shadows(30, n_shadows=9)
+        given["member_mask"] = np.random.default_rng(0).random((9, 400)) < 0.5 + strength * np.where(is_member, 0.5, -0.5)
+        report = audit(y, is_member, at_fpr=0.05, **given)
+        draws = next(c for c in report.controls if c.name.startswith("draws"))
+        expected = audit_module._auc(given["member_mask"].sum(0).astype(float), is_member, report.level)
+        assert draws.auc == expected and draws.passed == (expected.low <= 0.5 <= expected.high)
+        assert draws.passed == (report.n_shadows > 0) == bool(SHADOW_ATTACKS & set(report.attacks))
+        passed.append(draws.passed)
+    assert passed[0] and not passed[-1]
+
+
+@pytest.mark.parametrize("n_shadows, seed", [(1, 0), (2, 1), (3, 2), (8, 3)])
+def test_the_level_counts_the_attacks_that_are_run(n_shadows, seed):
+    y, is_member, given = with_shadows(seed, n_shadows=n_shadows)
+    for mask in (given["member_mask"], np.zeros_like(given["member_mask"])):
+        report = audit(y, is_member, at_fpr=0.05, **(given | {"member_mask": mask}))
+        if report.n_shadows:
+            classes = sum(s.auc is not None for s in report.slices)
+            statements = len(report.attacks) * (3 + len(report.attacks["loss"].tpr_at_fpr) + classes) + 8
+            assert report.level == 1 - (1 - 0.95) / statements
+
+
 def test_reference_models_that_saw_nobody_allow_the_offline_attacks():
     y, is_member, given = with_shadows(11)
     report = audit(y, is_member, at_fpr=0.05, **(given | {"member_mask": np.zeros((8, 400), dtype=bool)}))
@@ -282,6 +310,89 @@ def test_a_factory_makes_the_reference_models():
     report = audit(y, is_member, model=model, inputs=x, fit=fit_logistic, n_shadows=6, at_fpr=0.1, n_jobs=1)
     assert report.n_shadows == 6 and report.status == EVIDENCE
     assert set(report.attacks) | set(report.not_run) >= SHADOW_ATTACKS
+
+
+def test_a_floor_is_used_or_refused():
+    y, is_member, z = outputs(15)
+    p = np.exp(z) / np.exp(z).sum(1, keepdims=True)
+    given = {"shadow_probabilities": p[None], "member_mask": np.random.default_rng(0).random((1, 400)) < 0.5}
+    for floor in (1e-3, 0.2):
+        report = audit(y, is_member, logits=z, floor=floor, at_fpr=0.05, **given)
+        assert any(f"below {floor:g} count as {floor:g}" in line for line in report.assumptions)
+    module = torch.nn.Linear(4, 4)
+    for answers in ({"logits": z}, {"model": module, "inputs": z}, {"logits": z, "shadow_logits": z[None],
+                                                                    "member_mask": given["member_mask"]}):
+        with pytest.raises(InputError, match="floor=0.001 is for probabilities, and all answers are logits; leave"):
+            audit(y, is_member, floor=1e-3, at_fpr=0.05, **answers)
+
+
+@pytest.mark.parametrize("n_leaks", [0, 1, 2, 3, 5])
+def test_the_verdict_names_the_attacks_that_carry_the_evidence(n_leaks):
+    y, is_member, z = outputs(0, 1000, leak=2)
+    report = audit(y, is_member, logits=z, at_fpr=0.05)
+    assert "The evidence" not in report.verdict  # it is the strongest attack's
+    others = [name for name in report.attacks if name != report.strongest]
+    leaks = others[:n_leaks]
+    verdict = audit_module._verdict(report, leaks)
+    named = [name for name in report.attacks if f"{name} (AUC {report.attacks[name].auc})" in verdict]
+    assert len(named) == min(3, n_leaks) and set(named) <= set(leaks)
+    if n_leaks:
+        rest = audit_module._verdict(report, [*leaks, report.strongest])
+        said = re.search(r" The evidence is not this attack's but that of .*?\)( and \d more)?\.", verdict)
+        assert verdict.replace(said[0], "") == rest and (said[1] or "") == (" and 2 more" if n_leaks == 5 else "")
+        assert min(report.attacks[name].auc.low for name in named) >= max(
+            [report.attacks[name].auc.low for name in set(leaks) - set(named)], default=0)
+
+
+@pytest.mark.parametrize("values", [
+    np.random.default_rng(0).normal(size=50), np.random.default_rng(0).normal(size=50).astype(np.float32),
+    np.array([0.0, -0.0, 1.5], dtype=np.float16), np.arange(-5, 5), np.arange(5, dtype=np.uint8), np.array([True, False]),
+    np.arange(20, dtype=np.int32)[::2]], ids=lambda v: str(v.dtype))
+def test_hashes_are_those_of_pandas_3(values):
+    """Pandas 3's, which reports were first made with; earlier ones tell −0 from 0."""
+    values = np.ascontiguousarray(values)
+    expected = pd.util.hash_array(values + 0 if values.dtype.kind == "f" else values, categorize=False)
+    np.testing.assert_array_equal(audit_module._hashed(values), expected)
+
+
+def as_pandas(y, is_member, given, group, x):
+    """All that an audit is given, with one index of names."""
+    index = [f"person {i}" for i in range(len(y))]
+    return {"labels": pd.Series(y, index), "is_member": pd.Series(is_member, index),
+            "logits": pd.DataFrame(given["logits"], index), "shadow_logits": given["shadow_logits"],
+            "member_mask": pd.DataFrame(given["member_mask"], columns=index), "group": pd.Series(group, index),
+            "features": pd.DataFrame(x, index, columns=["a", "b"])}
+
+
+def test_pandas_objects_are_audited_as_arrays_if_they_have_one_index():
+    y, is_member, given = with_shadows(31)
+    group, x = np.random.default_rng(0).choice(["a", "b"], 400), np.random.default_rng(1).normal(size=(400, 2))
+    pandas = as_pandas(y, is_member, given, group, x)
+    plain = audit(y, is_member, group=group, features=x, at_fpr=0.05, **given)
+    assert audit(at_fpr=0.05, **pandas) == plain
+    for name in set(pandas) - {"shadow_logits", "labels"}:
+        along = {"axis": 1} if name == "member_mask" else {}
+        moved = pandas[name].T.iloc[::-1].T if along else pandas[name].iloc[::-1]
+        with pytest.raises(InputError, match=f"labels and {name}.* have the same index in another order"):
+            audit(at_fpr=0.05, **pandas | {name: moved})
+        with pytest.raises(InputError, match=f"labels and {name}.* have different indices.*reset_index"):
+            audit(at_fpr=0.05, **pandas | {name: pandas[name].set_axis(range(400), **along)})
+
+
+def test_models_of_every_kind_are_audited():
+    y, is_member, z = outputs(14)
+    frame = pd.DataFrame(z, columns=list("abcd"))
+    expected = audit(y, is_member, logits=z, at_fpr=0.05).attacks["loss"].auc
+    assert audit(y, is_member, model=lambda x: x, inputs=z, at_fpr=0.05).attacks["loss"].auc == expected
+    ridge = RidgeClassifier().fit(frame, y)
+    for inputs_ in (frame, z):  # pytest turns scikit-learn's warnings about names into errors
+        report = audit(y, is_member, model=ridge, inputs=inputs_, at_fpr=0.05)
+        assert report.attacks["loss"].auc == audit(y, is_member, logits=ridge.decision_function(frame),
+                                                   at_fpr=0.05).attacks["loss"].auc
+    double = torch.nn.Linear(4, 4, bias=False).double()
+    double.weight.data = torch.eye(4, dtype=torch.float64)
+    report = audit(y, is_member, model=double, inputs=frame, white_box=True, at_fpr=0.05)
+    assert report.attacks["loss"].auc.value == expected.value and "gradient norm" in report.attacks
 
 
 def test_logits_that_look_like_probabilities_are_pointed_out():
@@ -536,6 +647,19 @@ def test_files_it_cannot_use(name, tmp_path, capsys):
     output = capsys.readouterr()
     assert output.out == "" and output.err.count("\n") == 1
     assert re.match(f"error: .*({message})", output.err)
+
+
+@pytest.mark.parametrize("error", [TypeError, ValueError, KeyError])
+@pytest.mark.parametrize("inner", ["_cross_fitted", "_lots", "_exposed", "AuditReport"])
+def test_a_mistake_in_the_audit_is_not_blamed_on_the_input(inner, error, tmp_path, capsys, monkeypatch):
+    def broken(*args, **kwargs):
+        raise error("unsupported operand")
+
+    monkeypatch.setattr(audit_module, inner, broken)
+    assert main([save(tmp_path / "a.npz"), "--at-fpr", "0.1", "--fail-above-tpr", "0.5"]) == 3
+    printed = capsys.readouterr()
+    assert printed.out == "" and "Traceback" in printed.err and "in broken" in printed.err
+    assert "mistake in the audit, not in its input" in printed.err.splitlines()[-1]
 
 
 @pytest.mark.parametrize(("arguments", "message"), [

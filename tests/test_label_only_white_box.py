@@ -1,5 +1,7 @@
 """Label-only and white-box attacks, against distances known by hand, autograd one example at a time, and counted queries."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 from torch import nn
 
+from mia_helpers.ask import ask
 from mia_helpers.label_only import Service, moved, noise_distance, right_answers
 from mia_helpers.models import SmallClassifier
 from mia_helpers.white_box import activations, gradient_norms
@@ -220,6 +223,43 @@ def test_gradient_norms_with_buffers(digits):
     np.testing.assert_allclose(gradient_norms(model, *digits), one_by_one(model, *digits), rtol=1e-9)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+def test_white_box_attacks_on_models_in_other_types(small, digits, dtype):
+    model = copy.deepcopy(small).to(dtype)
+    rounded = copy.deepcopy(model).float()  # the same weights
+    np.testing.assert_allclose(gradient_norms(model, *digits), gradient_norms(rounded, *digits), rtol=1e-9)
+    found = activations(model, digits[0], "classifier.2")
+    assert found.dtype == (np.float64 if dtype == torch.float64 else np.float32)
+    np.testing.assert_allclose(found, activations(rounded, digits[0], "classifier.2"),
+                               atol=1e-6 if dtype == torch.float64 else 0.02)
+    assert all(p.dtype == dtype for p in model.parameters())
+
+
+def test_white_box_attacks_take_arrays_and_tokens(small, digits):
+    images, labels = digits
+    np.testing.assert_array_equal(gradient_norms(small, images.numpy(), labels.numpy()), gradient_norms(small, *digits))
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Embedding(5, 3), nn.Flatten(), nn.Linear(6, 2))
+    tokens = torch.tensor([[0, 1], [4, 4], [2, 3]])
+    found = gradient_norms(model, tokens, torch.tensor([0, 1, 0]))
+    for i, y in enumerate([0, 1, 0]):
+        model.zero_grad()
+        F.cross_entropy(model(tokens[i:i + 1]), torch.tensor([y])).backward()
+        np.testing.assert_allclose(found[i], [p.grad.norm().item() for p in model.parameters()], rtol=1e-5)
+    np.testing.assert_allclose(activations(model, tokens, "1"), model[:2](tokens).detach().numpy())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_white_box_attacks_on_a_gpu(small, digits):
+    expected = gradient_norms(small, *digits), activations(small, digits[0], "classifier.2"), ask(small, digits[0])
+    model = copy.deepcopy(small).cuda()
+    found = gradient_norms(model, *digits), activations(model, digits[0], "classifier.2"), ask(model, digits[0])
+    for one, other in zip(found, expected):
+        np.testing.assert_allclose(one, other, rtol=1e-2, atol=1e-3)  # a GPU may multiply in TF32
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-9)
+    assert all(p.is_cuda for p in model.parameters())
+
+
 @pytest.mark.parametrize(("settings", "message"), [
     ({"parameters": ["classifier.9.bias"]}, "no parameter 'classifier.9.bias'; it has features.0.weight"),
     ({"chunk": 0}, "chunk must be at least 1")])
@@ -251,3 +291,18 @@ def test_activations_come_in_order_from_several_batches_and_leave_no_hook(small)
 def test_an_unknown_layer_is_refused(small, digits, layer):
     with pytest.raises(ValueError, match=r"no layer '.*'; it has features, features\.0"):
         activations(small, digits[0], layer)
+
+
+def test_layers_that_give_no_tensor_or_are_not_used(digits):
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lstm, self.unused, self.last = nn.LSTM(28, 4, batch_first=True), nn.Linear(2, 2), nn.Linear(4, 10)
+
+        def forward(self, images):
+            return self.last(self.lstm(images[:, 0])[0][:, -1])
+
+    for layer, message in (("lstm", "puts out a tuple, not a tensor"), ("unused", "was not used on 7 images")):
+        with pytest.raises(ValueError, match=message):
+            activations(Model(), digits[0], layer)
+    assert activations(Model(), digits[0], "last").shape == (7, 10)

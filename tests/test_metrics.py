@@ -464,6 +464,8 @@ def test_a_single_member_says_nothing_about_precision():
 def test_confidence_outside_0_and_1_is_refused(confidence):
     with pytest.raises(ValueError, match="between 0 and 1"):
         metrics.auc([0.1, 0.2, 0.3, 0.4], np.array([True, False, True, False]), confidence)
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        attack_report([0.1, 0.2, 0.3, 0.4], np.array([True, False, True, False]), 0.2, (), confidence)
 
 
 # --- several targets
@@ -764,3 +766,14 @@ def test_epsilon_refuses_scores_that_do_not_fit(part, case):
     bad = np.asarray(scores), np.asarray(is_member)
     with pytest.raises(error, match=message):
         epsilon_lower_bound(*(bad + CLEAR if part == "calibration" else CLEAR + bad))
+
+
+@pytest.mark.parametrize("rates, names", [
+    ((0.1, 0.01, 0.25), ["0.1", "0.01", "0.25"]), ((0.0101, 0.01009, 0.1), ["0.0101", "0.01009", "0.1"]),
+    ((0.123456,), ["0.123"]), ((0.05, 0.050001, 0.0500001), ["0.05", "0.050001", "0.0500001"])])
+def test_columns_of_near_rates_have_names_of_their_own(rates, names):
+    scores, is_member = np.random.default_rng(0).normal(size=4000), np.arange(4000) < 2000
+    report = attack_report(scores, is_member, fprs=rates)
+    table = report.to_dict()
+    assert list(table)[3:] == [f"TPR at {name} FPR" for name in names]
+    assert [table[f"TPR at {name} FPR"] for name in names] == [report.tpr_at_fpr[rate] for rate in rates]

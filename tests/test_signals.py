@@ -1,13 +1,17 @@
 """Signals: against values worked out by hand and against slow loops with exact or plain arithmetic."""
 
 import math
+import sys
+import tracemalloc
 from fractions import Fraction
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.special import log_softmax, logsumexp
 
 from mia_helpers import signals
 
@@ -229,3 +233,81 @@ def test_negative_loss_still_orders_examples_whose_probability_rounds_to_one():
     values = signals.negative_loss(logits, [0, 0, 0])
     assert (np.diff(values) > 0).all() and (values < 0).all()
     np.testing.assert_allclose(values, -np.exp([-40.0, -60.0, -100.0]), rtol=1e-9)
+
+
+# ---- cost and exactness for many classes
+
+
+def with_every_sum_written_out(signal, logits, y):
+    """The signals as sums over all the other classes, one class at a time: slow, and exact to rounding."""
+    z = np.asarray(logits, dtype=np.float64)
+    log_p = log_softmax(z, axis=-1)
+    rows = np.arange(len(y))
+    log_rest = np.stack([logsumexp(np.delete(log_p, j, axis=-1), axis=-1) for j in range(z.shape[-1])], axis=-1)
+    log_rest = np.minimum(log_rest, 0.0)
+    phi = np.array([row[label] - logsumexp(np.delete(row, label)) for row, label in zip(z, y)])
+    p = np.exp(log_p)
+    terms = p * log_rest
+    terms[rows, y] = 0
+    return {
+        "max_confidence": p.max(-1), "true_class_confidence": np.exp(-np.logaddexp(0, -phi)),
+        "negative_loss": -np.logaddexp(0, -phi), "negative_entropy": (p * log_p).sum(-1),
+        "negative_modified_entropy": np.exp(log_rest[rows, y]) * log_p[rows, y] + terms.sum(-1), "logit_confidence": phi,
+        "hinge": np.array([row[label] - np.delete(row, label).max() for row, label in zip(z, y)]),
+        "correctness": (z.argmax(-1) == y).astype(float)}[signal.__name__]
+
+
+@st.composite
+def hard_logits(draw):
+    """Any size from 1e-3 to 1e4, with ties, between two classes and between all."""
+    n, c = draw(st.integers(1, 4)), draw(st.integers(2, 12))
+    scale = draw(st.sampled_from([1e-3, 1.0, 30.0, 1e4]))
+    values = st.floats(-1, 1) if draw(st.booleans()) else st.sampled_from([-1.0, 0.0, 0.5, 1.0])
+    logits = scale * draw(arrays(np.float64, (n, c), elements=values))
+    return logits, draw(arrays(np.int64, n, elements=st.integers(0, c - 1)))
+
+
+@pytest.mark.parametrize("signal", ALL, ids=by_name)
+@settings(max_examples=150, deadline=None)
+@given(case=hard_logits())
+def test_signals_equal_their_sums_written_out(signal, case):
+    logits, y = case
+    tiny = 1e-15 if signal is signals.negative_modified_entropy else 1e-300  # log p_y near 0 has few digits, in both
+    np.testing.assert_allclose(signal(logits, y), with_every_sum_written_out(signal, logits, y), rtol=1e-12, atol=tiny)
+
+
+def calls_and_memory(function):
+    """How many functions (Python's and C's) a call enters, and how many bytes it holds at the most."""
+    calls = []
+    tracemalloc.start()
+    sys.setprofile(lambda frame, event, argument: calls.append(event) if event in ("call", "c_call") else None)
+    try:
+        function()
+    finally:
+        sys.setprofile(None)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    return len(calls), peak
+
+
+@pytest.mark.parametrize("signal", ALL, ids=by_name)
+def test_cost_is_linear_in_the_classes(signal):
+    """As many steps for 1,024 classes as for 16, each on arrays that grow with the logits and no faster."""
+    rng, cost = np.random.default_rng(0), {}
+    for c in (16, 16, 1024):  # the first time warms up
+        z, y = rng.normal(0, 3, (200, c)), rng.integers(0, c, 200)
+        cost[c] = calls_and_memory(lambda z=z, y=y: signal(z, y))
+    assert cost[1024][0] == cost[16][0]
+    assert cost[1024][1] <= 12 * 200 * 1024 * 8
+
+
+def test_labels_and_logits_with_other_indices_are_refused():
+    y, order = pd.Series([0, 1, 1]), [2, 0, 1]
+    z = pd.DataFrame(np.arange(9.0).reshape(3, 3))
+    for signal in ALL:
+        np.testing.assert_array_equal(signal(z, y), signal(z.to_numpy(), y.to_numpy()))
+        with pytest.raises(ValueError, match=r"logits and labels have the same index in another order.*labels\.loc"):
+            signal(z, y.iloc[order])
+        np.testing.assert_array_equal(signal(z, y.iloc[order].loc[z.index]), signal(z, y))
+        with pytest.raises(ValueError, match=r"logits and labels have different indices.*reset_index\(drop=True\)"):
+            signal(z, y.set_axis([5, 6, 7]))

@@ -1,29 +1,25 @@
 """An audit of anybody's model: every attack on outputs that the material allows, with intervals and controls, in one report.
 
-NumPy side, except where it asks a torch module.
+NumPy side. Torch, and of scikit-learn what is slow to import, are imported only where they are needed.
 
 All statements of a report hold together with probability `confidence`: each interval is at the level
-1 − (1 − confidence) / number of statements (Bonferroni). Results do not depend on the order of the examples.
+1 − (1 − confidence) / number of statements (Bonferroni), counted before anything is measured. Pandas objects must have the
+same index in the same order; others are refused. Results do not depend on the order of the examples.
 """
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
-import torch
 from numpy.typing import ArrayLike
 from scipy.special import expit, log_softmax, logit
 from scipy.stats import hypergeom, norm
-from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from mia_helpers import attacks, signals
+from mia_helpers.ask import is_module
 from mia_helpers.audit.inputs import (
     Asker,
     checked_answers,
@@ -32,6 +28,7 @@ from mia_helpers.audit.inputs import (
     checked_groups,
     checked_labels,
     checked_memberships,
+    one_index,
 )
 from mia_helpers.audit.report import (
     EVIDENCE,
@@ -44,6 +41,7 @@ from mia_helpers.audit.report import (
     Slice,
     rounded_up,
 )
+from mia_helpers.inputs import InputError, InputTypeError, as_array, between, confidence_level, delta_below_1
 from mia_helpers.metrics import (
     AttackReport,
     Estimate,
@@ -54,8 +52,9 @@ from mia_helpers.metrics import (
     epsilon_lower_bound,
     tpr_at_fpr,
 )
-from mia_helpers.shadows import train_shadows_with
-from mia_helpers.white_box import gradient_norms
+
+if TYPE_CHECKING:
+    from sklearn.ensemble import HistGradientBoostingClassifier
 
 SIGNALS = {"gap": signals.correctness, "max confidence": signals.max_confidence, "loss": signals.logit_confidence,
            "entropy": signals.negative_entropy, "modified entropy": signals.negative_modified_entropy,
@@ -93,7 +92,7 @@ def audit(labels: ArrayLike, is_member: ArrayLike, *, logits: ArrayLike | None =
     Args:
         labels: integers `[N]`, 0 … C − 1. is_member: bool `[N]` (or 0 and 1).
         logits, probabilities: `[N, C]`, one of them.
-        model: a torch module that returns logits (called with float32), or a fitted classifier with `predict_proba`.
+        model: a torch module that returns logits, a fitted classifier, or a function; asked as `mia_helpers.ask.ask` does.
         inputs: what the model takes, `[N, …]`.
         features: numbers `[N, …]` that describe the examples, for the two-sample test; default `inputs`.
         group: a name or number for each example, `[N]`; each group is then looked at on its own.
@@ -106,8 +105,9 @@ def audit(labels: ArrayLike, is_member: ArrayLike, *, logits: ArrayLike | None =
             non-members.
         confidence: with which all statements of the report hold together.
         delta: the δ at which ε is bounded from below.
-        floor: probabilities are taken to be at least this, since log 0 is no number. Default: a tenth of the smallest
-            positive one, within 1e-12 … 1e-3.
+        floor: probabilities are taken to be at least this, since log 0 is no number. Default: a tenth of the target's
+            smallest positive one, within 1e-12 … 1e-3. Next to logits it is refused, since they need none, unless
+            reference models may answer with probabilities (`shadow_probabilities`, `fit`).
         white_box: attack a torch module's gradients too; takes about as long as a few epochs of training.
         seed: of every random choice. n_jobs: processes that train reference models. progress: show a bar for these.
 
@@ -119,34 +119,46 @@ def audit(labels: ArrayLike, is_member: ArrayLike, *, logits: ArrayLike | None =
             support.
         TypeError: arguments of the wrong kind, or a model that cannot be asked. What `model` or `fit` raise comes through.
     """
+    one_index(labels=labels, is_member=is_member, logits=logits, probabilities=probabilities, inputs=inputs,
+              features=features, group=group, member_mask=member_mask)
     is_member = checked_memberships(is_member)
     y, n = checked_labels(labels, len(is_member)), len(is_member)
     n_members, n_non_members = int(is_member.sum()), int((~is_member).sum())
-    for name, value in (("at_fpr", at_fpr), ("confidence", confidence)):
-        if not 0 < value < 1:
-            raise ValueError(f"{name} must lie between 0 and 1, got {value}")
-    if not 0 <= delta < 1:
-        raise ValueError(f"delta must lie in [0, 1), got {delta}")
+    between("at_fpr", at_fpr, 0, 1)
+    confidence_level(confidence)
+    delta_below_1(delta)
     if min(n_members, n_non_members) < FEW:
-        raise ValueError(f"an audit needs at least {FEW} members and {FEW} non-members, got {n_members} and {n_non_members}")
+        raise InputError(f"an audit needs at least {FEW} members and {FEW} non-members, got {n_members} and {n_non_members}")
     if at_fpr < (smallest := 10 / n_non_members):
-        raise ValueError(f"at_fpr={at_fpr:g} cannot be supported by {n_non_members} non-members: fewer than 10 false "
+        raise InputError(f"at_fpr={at_fpr:g} cannot be supported by {n_non_members} non-members: fewer than 10 false "
                          f"positives would be expected. Use at least {rounded_up(smallest)}, or more "
                          "non-members")
     warnings: list[str] = []
-    z, floor = checked_answers(logits, probabilities, model, inputs, y, floor, warnings)
+    z, floor = checked_answers(logits, probabilities, model, inputs, y, floor, warnings,
+                               more_probabilities=fit is not None or shadow_probabilities is not None)
     n_classes = z.shape[1]
     if fit is not None:
         if shadow_logits is not None or shadow_probabilities is not None or member_mask is not None:
-            raise ValueError("give reference models' answers or fit, which trains them, not both")
+            raise InputError("give reference models' answers or fit, which trains them, not both")
         if inputs is None:
-            raise ValueError("fit needs inputs: what the reference models are to be trained on")
-        trained = train_shadows_with(fit, n_shadows, np.asarray(inputs), y, answer=Asker(n_classes, floor), key=key,
+            raise InputError("fit needs inputs: what the reference models are to be trained on")
+        from mia_helpers.shadows import train_shadows_with  # imports torch
+
+        trained = train_shadows_with(fit, n_shadows, as_array(inputs), y, answer=Asker(n_classes, floor), key=key,
                                      n_members=n_members, seed=seed, n_jobs=n_jobs, progress=progress)
         shadow_logits, member_mask = trained.logits, trained.member_mask
     bank, mask = checked_bank(shadow_logits, shadow_probabilities, member_mask, y, n_classes, floor)
     group = checked_groups(group, n)
     features = checked_features(inputs if features is None else features, n)
+
+    # How many statements will be made, and so the level of each: fixed before anything is measured, so that a control that
+    # decides what is measured is tested at the level at which it is reported
+    fprs = tuple(sorted({at_fpr, *(f for f in (0.1, 0.01, 0.001) if f >= smallest)}, reverse=True))
+    slices = list(_slice_members(y, group, is_member))
+    n_tested = sum(min(members, others) >= MIN_IN_SLICE for *_, members, others in slices)
+    n_attacks = len(SIGNALS) + 1 + bool(white_box) + (0 if bank is None else _n_shadow_attacks(mask))
+    n_statements = n_attacks * (3 + len(fprs) + n_tested) + 8  # ε, two blind classifiers, up to five controls
+    level = 1 - (1 - confidence) / n_statements
 
     # Outputs, then who may be accused
     rng = np.random.default_rng(seed)
@@ -162,10 +174,9 @@ def audit(labels: ArrayLike, is_member: ArrayLike, *, logits: ArrayLike | None =
     if bank is not None and (counts := mask.sum(0)).min() < counts.max():
         controls.append(("draws of the reference models", counts.astype(float), is_member, True,
                          "the number of reference models that had an example must not tell whether the target had it"))
-        interval = _auc(*controls[0][1:3], 1 - (1 - confidence) / 20)
-        if not interval.low <= 0.5 <= interval.high:
+        if not (draws := _control(*controls[0], level)).passed:
             reason = ("reference models whose members were drawn independently of the target's; of these, the number that "
-                      f"had an example tells the target's members by itself (AUC {interval.value:.2f})")
+                      f"had an example tells the target's members by itself (AUC {draws.auc.value:.2f})")
             not_run |= dict.fromkeys((FROM_SHADOWS, LIRA, LIRA_OFFLINE, RMIA, RMIA_OFFLINE), reason)
             warnings.append(f"The reference models were not used: the audit needs {reason}.")
             bank = shadow_phi = mask = None
@@ -185,13 +196,6 @@ def audit(labels: ArrayLike, is_member: ArrayLike, *, logits: ArrayLike | None =
         blind = _signal_scores(z0, y) | {CROSS_FITTED: _cross_fitted(z0, y, is_member, lots, seed)}
         if len(bank) > 1:
             blind |= _shadow_scores(z0, blind["loss"], bank[1:], shadow_phi[1:], mask[1:], y, lots, seed)[0]
-
-    # How many statements will be made, and so the level of each
-    fprs = tuple(sorted({at_fpr, *(f for f in (0.1, 0.01, 0.001) if f >= smallest)}, reverse=True))
-    slices = list(_slice_members(y, group, is_member))
-    n_tested = sum(min(members, others) >= MIN_IN_SLICE for *_, members, others in slices)
-    n_statements = len(scores) * (3 + len(fprs) + n_tested) + 8  # ε, two blind classifiers, up to five controls
-    level = 1 - (1 - confidence) / n_statements
 
     first_half = _first_half(lots, is_member)
 
@@ -238,11 +242,23 @@ def _lots(columns: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:
     """A random number for each example, float64 `[N]`, that goes with what the example is and not with its place."""
     mixed = np.zeros(len(columns[0]), dtype=np.uint64)
     for column in columns:
-        mixed = mixed * np.uint64(0x9E3779B97F4A7C15) + pd.util.hash_array(np.ascontiguousarray(column), categorize=False)
+        mixed = mixed * np.uint64(0x9E3779B97F4A7C15) + _hashed(column)
         mixed ^= mixed >> np.uint64(29)
     lots = np.empty(len(mixed))
     lots[np.argsort(mixed, kind="stable")] = rng.random(len(mixed))
     return lots
+
+
+def _hashed(column: np.ndarray) -> np.ndarray:
+    """Numbers or booleans to uint64, equal ones to equal ones, by the last step of SplitMix64 (Steele et al. 2014)."""
+    bits = (column.astype(np.float64) if column.dtype.itemsize > 8 else np.ascontiguousarray(column))
+    if bits.dtype.kind == "f":
+        bits = np.where(bits == 0, np.zeros((), bits.dtype), bits)  # −0 as 0
+    bits = bits.view(f"u{bits.dtype.itemsize}").astype(np.uint64)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        bits ^= bits >> np.uint64(shift)
+        bits *= np.uint64(factor)
+    return bits ^ (bits >> np.uint64(31))
 
 
 def _first_half(lots: np.ndarray, is_member: np.ndarray) -> np.ndarray:
@@ -284,13 +300,17 @@ def _signal_scores(z: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _gradient_scores(model: object, inputs: ArrayLike, y: np.ndarray) -> np.ndarray:
-    if not isinstance(model, torch.nn.Module):
-        raise TypeError(f"white_box=True needs model, a torch module; got {type(model).__name__}")
-    norms = np.linalg.norm(gradient_norms(model, torch.as_tensor(inputs, dtype=torch.float32), torch.as_tensor(y)), axis=1)
+    if not is_module(model):
+        raise InputTypeError(f"white_box=True needs model, a torch module; got {type(model).__name__}")
+    from mia_helpers.white_box import gradient_norms  # imports torch
+
+    norms = np.linalg.norm(gradient_norms(model, inputs if hasattr(inputs, "detach") else as_array(inputs), y), axis=1)
     return -np.log(np.maximum(norms, 1e-300))
 
 
-def _classifier(seed: int) -> HistGradientBoostingClassifier:
+def _classifier(seed: int) -> "HistGradientBoostingClassifier":
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
     return HistGradientBoostingClassifier(max_iter=40, max_leaf_nodes=15, early_stopping=False, random_state=seed)
 
 
@@ -319,12 +339,27 @@ def _cross_fitted(z: np.ndarray, y: np.ndarray, is_member: np.ndarray, lots: np.
     return out
 
 
+def _covered(mask: np.ndarray) -> dict[str, np.ndarray]:
+    """Attack -> the examples, bool `[N]`, about which these reference models tell it something."""
+    some, not_all = mask.any(0), ~mask.all(0)
+    return {LIRA: some & not_all, LIRA_OFFLINE: not_all, RMIA: some & not_all, RMIA_OFFLINE: not_all}
+
+
+def _usable(mask: np.ndarray) -> list[int]:
+    """The reference models that had some of the examples and not all."""
+    return [i for i, row in enumerate(mask) if 0 < row.sum() < len(row)]
+
+
+def _n_shadow_attacks(mask: np.ndarray) -> int:
+    """How many attacks `_shadow_scores` will run."""
+    return sum(covered.mean() >= 1 - MAX_UNCOVERED for covered in _covered(mask).values()) + bool(_usable(mask))
+
+
 @threadpool_limits.wrap(limits=1)
 def _shadow_scores(z: np.ndarray, phi: np.ndarray, bank: np.ndarray, shadow_phi: np.ndarray, mask: np.ndarray, y: np.ndarray,
                    lots: np.ndarray, seed: int) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Scores of the attacks with reference models, and for those that could not be run what they would need."""
     p, shadow_p = expit(phi), expit(shadow_phi)
-    some, not_all = mask.any(0), ~mask.all(0)
 
     def rmia(covered: np.ndarray, mode: str) -> np.ndarray:
         # Only the order of the scores matters here. It does not depend on the population, and with γ = 1 a score is a rank;
@@ -333,19 +368,19 @@ def _shadow_scores(z: np.ndarray, phi: np.ndarray, bank: np.ndarray, shadow_phi:
         return attacks.rmia(p[covered], shadow_p[:, covered], mask[:, covered], p[population], shadow_p[:, population],
                             gamma=1.0, mode=mode)
 
-    tried = {LIRA: (some & not_all, lambda c: attacks.lira_online(phi[c], shadow_phi[:, c], mask[:, c])),
-             LIRA_OFFLINE: (not_all, lambda c: attacks.lira_offline(phi[c], shadow_phi[:, c], mask[:, c])),
-             RMIA: (some & not_all, lambda c: rmia(c, "online")), RMIA_OFFLINE: (not_all, lambda c: rmia(c, "offline"))}
+    tried = {LIRA: lambda c: attacks.lira_online(phi[c], shadow_phi[:, c], mask[:, c]),
+             LIRA_OFFLINE: lambda c: attacks.lira_offline(phi[c], shadow_phi[:, c], mask[:, c]),
+             RMIA: lambda c: rmia(c, "online"), RMIA_OFFLINE: lambda c: rmia(c, "offline")}
     scores, missing = {}, {}
-    for name, (covered, attack) in tried.items():
+    for name, covered in _covered(mask).items():
         if covered.mean() < 1 - MAX_UNCOVERED:
             missing[name] = (f"more reference models: {int((~covered).sum())} of {len(y)} examples were in "
                              f"{'all or none' if name in (LIRA, RMIA) else 'all'} of the {len(bank)}")
         else:
             scores[name] = np.empty(len(y))
-            scores[name][covered] = attack(covered)
+            scores[name][covered] = tried[name](covered)
             scores[name][~covered] = np.median(scores[name][covered])
-    usable = [s for s in range(len(bank)) if 0 < mask[s].sum() < len(y)][:8]
+    usable = _usable(mask)[:8]
     if usable:
         rows = _sample(lots, MAX_TRAINING // len(usable))
         known = np.concatenate([_described(bank[s][rows], y[rows]) for s in usable])
@@ -460,6 +495,11 @@ def _one_hot(values: np.ndarray) -> np.ndarray:
 def _two_sample(y: np.ndarray, group: np.ndarray | None, features: np.ndarray | None, is_member: np.ndarray,
                 lots: np.ndarray, seed: int, level: float) -> tuple[list[Control], list[str]]:
     """Can a blind classifier, which never asks the model, tell members from non-members? And what it was shown."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     first = _sample(lots, MAX_TWO_SAMPLE // 2, is_member)
     rows = np.concatenate([first, _sample(lots, MAX_TWO_SAMPLE // 2, ~is_member)])
     shown = {"labels": _one_hot(y[rows])}
@@ -523,12 +563,21 @@ def _verdict(report: AuditReport, leaks: list[str]) -> str:
         where = "" if best is None else (f" Classes or groups above chance: {len(in_slices)}; the clearest is {best.column} "
                                          f"{best.value} (AUC {best.auc}, {best.attack}).")
         start = "Evidence of leakage" if leaks else "Evidence of leakage in a part of the data, none over all"
-        return f"{start}: {figures}.{where} A stronger attack may find more."
+        return f"{start}: {figures}.{_carried(report, leaks)}{where} A stronger attack may find more."
     highest = max(r.auc.high for r in report.attacks.values())
     unused = "" if report.n_shadows else ", and those that need reference models were not run"
     return (f"No evidence of leakage was found by these {len(report.attacks)} attacks; that is not evidence of safety. For "
             f"the record, {figures}. On these data the AUC of one of these attacks could be as high as {highest:.3f} and "
             f"still look like this; stronger attacks may find more{unused}.")
+
+
+def _carried(report: AuditReport, leaks: list[str]) -> str:
+    """A sentence that names the attacks that are above chance, up to three, if the strongest is not among them."""
+    if not leaks or report.strongest in leaks:
+        return ""
+    ranked = sorted(leaks, key=lambda name: -report.attacks[name].auc.low)
+    names = ", ".join(f"{name} (AUC {report.attacks[name].auc})" for name in ranked[:3])
+    return f" The evidence is not this attack's but that of {names}{f' and {len(ranked) - 3} more' * (len(ranked) > 3)}."
 
 
 def _percent(rate: Estimate) -> str:
