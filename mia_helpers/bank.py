@@ -15,6 +15,9 @@ from mia_helpers.inputs import InputError, InputTypeError, as_array, same_rows
 from mia_helpers.seeds import shifted
 
 
+CHUNK = 65_536  # examples at a time, to spare memory
+
+
 @dataclass(frozen=True, eq=False)
 class ShadowBank:
     """What S models answer about the same N examples.
@@ -59,9 +62,11 @@ class ShadowBank:
         return self.signal(signals.logit_confidence)
 
     def signal(self, signal: Callable[[ArrayLike, ArrayLike], np.ndarray]) -> np.ndarray:
-        """A signal of `mia_helpers.signals` for all models, float64 `[S, N]`, read-only; model by model, and once."""
+        """A signal of `mia_helpers.signals` for all models, float64 `[S, N]`, read-only; computed once, in pieces."""
         if signal not in self._signals:
-            values = np.stack([signal(logits, self.labels) for logits in self.logits])
+            parts = [slice(start, start + CHUNK) for start in range(0, len(self.labels), CHUNK)]
+            values = np.stack([np.concatenate([signal(logits[part], self.labels[part]) for part in parts])
+                               for logits in self.logits])
             values.flags.writeable = False  # it is handed out again
             self._signals[signal] = values
         return self._signals[signal]

@@ -3,5 +3,6 @@
 from mia_helpers.audit.command import load, main
 from mia_helpers.audit.report import AuditReport
 from mia_helpers.audit.run import audit
+from mia_helpers.audit.settings import References, Settings
 
-__all__ = ["AuditReport", "audit", "load", "main"]
+__all__ = ["AuditReport", "References", "Settings", "audit", "load", "main"]

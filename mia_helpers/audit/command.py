@@ -15,10 +15,11 @@ import numpy as np
 
 from mia_helpers.audit.report import NOT_COMPARABLE
 from mia_helpers.audit.run import audit
+from mia_helpers.audit.settings import References, Settings
 from mia_helpers.inputs import InputError
 
-ARRAYS = ("logits", "probabilities", "labels", "is_member", "features", "group", "shadow_logits", "shadow_probabilities",
-          "member_mask")
+OF_REFERENCES = ("shadow_logits", "shadow_probabilities", "member_mask")
+ARRAYS = ("logits", "probabilities", "labels", "is_member", "features", "group", *OF_REFERENCES)
 
 
 def load(path: str | Path) -> dict[str, np.ndarray]:
@@ -89,7 +90,10 @@ def _checked(options: argparse.Namespace) -> int:
     """Audit the file, write and print what was asked for; the exit code."""
     if options.fail_above_tpr is not None and not 0 <= options.fail_above_tpr <= 1:
         raise InputError(f"--fail-above-tpr must lie in [0, 1], got {options.fail_above_tpr:g}")
-    report = audit(**load(options.file), at_fpr=options.at_fpr, confidence=options.confidence, seed=options.seed)
+    arrays = load(options.file)
+    references = References(**{name: arrays.pop(name) for name in OF_REFERENCES if name in arrays})
+    settings = Settings(at_fpr=options.at_fpr, confidence=options.confidence, seed=options.seed)
+    report = audit(**arrays, references=references, settings=settings)
     for file, text in ((options.json, report.to_json), (options.markdown, report.to_markdown),
                        (options.html, report._repr_html_)):
         if file is not None:

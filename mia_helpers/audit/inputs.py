@@ -7,11 +7,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mia_helpers.ask import answers, ask
+from mia_helpers.audit.settings import References
+from mia_helpers.bank import ShadowBank
 from mia_helpers.inputs import (
     InputError,
     InputTypeError,
     as_array,
-    between,
     finite,
     integers,
     numbers,
@@ -57,8 +58,6 @@ def checked_answers(logits: ArrayLike | None, probabilities: ArrayLike | None, m
              if value is not None]
     if len(given) != 1:
         raise InputError(f"give one of logits, probabilities and model (with inputs), got {', '.join(given) or 'none'}")
-    if floor is not None:
-        between("floor", floor, 0, 0.5)
     if model is not None:
         if inputs is None or _length(inputs) != len(y):
             raise InputError(f"a model needs inputs [{len(y)}, …], got {None if inputs is None else list(np.shape(inputs))}")
@@ -116,31 +115,24 @@ def _checked_probabilities(name: str, p: np.ndarray) -> np.ndarray:
     return p
 
 
-def checked_bank(shadow_logits: ArrayLike | None, shadow_probabilities: ArrayLike | None, member_mask: ArrayLike | None,
-                 y: np.ndarray, n_classes: int, floor: float | None) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Logits `[S, N, C]` and mask `[S, N]` of the reference models; (None, None) without any."""
-    given = [value for value in (shadow_logits, shadow_probabilities) if value is not None]
-    if len(given) > 1:
-        raise InputError("give one of shadow_logits and shadow_probabilities, not both")
-    if bool(given) != (member_mask is not None):
-        raise InputError(f"got {'' if given else 'no '}answers of reference models and {'no' if given else 'a'} "
-                         "member_mask, which says who was in which; they are only useful together")
-    if not given:
-        return None, None
-    name = "shadow_logits" if shadow_logits is not None else "shadow_probabilities"
-    mask = as_array(member_mask)
+def checked_bank(references: References, y: np.ndarray, n_classes: int, floor: float | None) -> ShadowBank | None:
+    """The reference models' answers `[S, N, C]`, as logits, and who was in which; None without any."""
+    if references.member_mask is None:
+        return None
+    name = "shadow_logits" if references.shadow_logits is not None else "shadow_probabilities"
+    mask = as_array(references.member_mask)
     if mask.dtype.kind not in "biu" or not np.isin(mask, (0, 1)).all():
         raise InputTypeError(f"member_mask must be boolean (or 0 and 1), got {mask.dtype}")
     if mask.ndim != 2 or mask.shape[1] != len(y) or len(mask) == 0:
         raise InputError(f"member_mask must have shape [S, {len(y)}], got {list(mask.shape)}")
-    z = _outputs(name, given[0], (len(mask), len(y)), y)
+    z = _outputs(name, getattr(references, name), (len(mask), len(y)), y)
     if z.shape[-1] != n_classes:
         raise InputError(f"{name} have {z.shape[-1]} classes, the target's answers {n_classes}")
     if name == "shadow_probabilities":
         z = np.log(np.maximum(_checked_probabilities(name, z), floor or 1e-12))
     if bad := sum(int((~np.isfinite(one)).sum()) for one in z):
         raise InputError(f"{bad} of {name} are NaN or infinite")
-    return z, mask.astype(bool)
+    return ShadowBank(z, mask.astype(bool), y)
 
 
 def checked_groups(group: ArrayLike | None, n: int) -> np.ndarray | None:

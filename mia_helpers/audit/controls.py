@@ -1,0 +1,108 @@
+"""What must come out at chance if an audit is to mean anything. NumPy side."""
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from mia_helpers.attacks import boosted_trees
+from mia_helpers.audit.examples import Examples
+from mia_helpers.audit.measuring import auc_at_level
+from mia_helpers.audit.report import Control
+from mia_helpers.bank import ShadowBank
+
+MAX_TWO_SAMPLE, MAX_CATEGORIES = 4_000, 50
+
+
+def control(name: str, scores: np.ndarray, truth: np.ndarray, two_sided: bool, meaning: str, level: float) -> Control:
+    """Passed if the AUC's interval contains 0.5; unless `two_sided`, lying below it is no failure."""
+    found = auc_at_level(scores, truth, level)
+    return Control(name, found, found.low <= 0.5 and (found.high >= 0.5 or not two_sided), meaning)
+
+
+def _one_hot(values: np.ndarray) -> np.ndarray:
+    """0 or 1 for each of the most frequent values, `[N, at most 50]`; no column if there is but one value."""
+    names, counts = np.unique(values, return_counts=True)
+    kept = names[np.argsort(-counts, kind="stable")[:MAX_CATEGORIES]]
+    return (values[:, None] == kept[None, :len(kept) if len(kept) > 1 else 0]).astype(np.float32)
+
+
+@threadpool_limits.wrap(limits=1)
+def two_sample(examples: Examples, seed: int, level: float) -> tuple[list[Control], list[str]]:
+    """Can a blind classifier, which never asks the model, tell members from non-members? And what it was shown."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    is_member, half = examples.is_member, MAX_TWO_SAMPLE // 2
+    rows = np.concatenate([examples.sample(half, is_member), examples.sample(half, ~is_member)])
+    shown = {"labels": _one_hot(examples.y[rows])}
+    if examples.group is not None:
+        shown["group"] = _one_hot(examples.group[rows])
+    if examples.features is not None:
+        shown["features"] = examples.features[rows].astype(np.float32)
+    shown = {name: values for name, values in shown.items() if values.shape[1] and (values != values[0]).any()}
+    if not shown:
+        return [], []
+    x, truth = np.concatenate(list(shown.values()), axis=1), is_member[rows]
+    linear = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, class_weight="balanced", max_iter=500))
+    boosted = boosted_trees(seed).set_params(max_features=min(1.0, 50 / x.shape[1]))
+    folds = StratifiedKFold(5, shuffle=True, random_state=seed)
+    meaning = (f"a classifier that sees {', '.join(shown)} and never asks the model must not tell members from "
+               "non-members; somewhat below 0.5 is an artefact of cross-validation")
+    models = {"logistic regression": linear, "gradient boosting": boosted}
+    if list(shown) == ["labels"]:
+        del models["gradient boosting"]  # a weight for each label says all that there is to say
+    controls = []
+    for name, model in models.items():
+        scores = cross_val_predict(model, x, truth, cv=folds, method="decision_function")
+        controls.append(control(f"blind classifier, {name}", scores, truth, False, meaning, level))
+    return controls, list(shown)
+
+
+def warn(controls: list[Control], tested: list[str], warnings: list[str]) -> None:
+    """Add a sentence for each kind of control that failed."""
+    failed = {c.name: c for c in controls if not c.passed}
+    classifiers = [c for name, c in failed.items() if name.startswith("blind classifier")]
+    models = [c for name, c in failed.items() if name.startswith("blind model")]
+    if classifiers:
+        worst = max(classifiers, key=lambda c: c.auc.value)
+        warnings.append(f"Members and non-members differ WITHOUT the model: a blind classifier that sees only "
+                        f"{', '.join(tested)} tells them apart with AUC {worst.auc}. Whatever an attack finds may be this "
+                        "difference and not membership. Take non-members from the members' distribution: hold out a random "
+                        "part before training.")
+    if models:
+        worst = max(models, key=lambda c: c.auc.value)
+        warnings.append(f"The attack works on a blind model too ({worst.name}: AUC {worst.auc}), which knows nothing of "
+                        "the target's members: it recognises something else than membership.")
+    if any(name.startswith("permuted") for name in failed):
+        warnings.append("An attack seems to work with permuted memberships. By luck that happens in fewer than one audit in "
+                        "a hundred; repeat with another seed, and if it stays, mistrust all figures.")
+
+
+def draws(bank: ShadowBank, is_member: np.ndarray, level: float) -> Control | None:
+    """Whether the number of reference models that had an example tells the target's members; None if all had as many."""
+    counts = bank.member_mask.sum(0)
+    if counts.min() == counts.max():
+        return None
+    return control("draws of the reference models", counts.astype(float), is_member, True,
+                   "the number of reference models that had an example must not tell whether the target had it", level)
+
+
+def permuted(name: str, scores: np.ndarray, examples: Examples, rng: np.random.Generator, level: float) -> Control:
+    """The attack against memberships drawn by lot."""
+    order, is_member = np.argsort(examples.lots), examples.is_member
+    truth = np.empty_like(is_member)
+    truth[order] = rng.permutation(is_member[order])
+    return control(f"permuted memberships, {name}", scores, truth, True,
+                   "with members drawn by lot after the fact no attack can work", level)
+
+
+def blind_models(names: Iterable[str], blind: Mapping[str, np.ndarray], is_member: np.ndarray,
+                 level: float) -> list[Control]:
+    """Attacks on a reference model, judged by the target's memberships."""
+    meaning = ("a reference model, whose members were drawn without looking at the target's, stands in for the target: what "
+               "is found there is not membership")
+    return [control(f"blind model, {name}", blind[name], is_member, False, meaning, level)
+            for name in names if name in blind]

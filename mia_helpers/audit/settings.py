@@ -1,0 +1,82 @@
+"""What an audit is asked to do, and what reference models it may use."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from mia_helpers.inputs import InputError, between, confidence_level, delta_below_1
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How an audit measures.
+
+    Attributes:
+        at_fpr: the false-positive rate at which attacks are compared and the gate looks; at least 10 / number of
+            non-members.
+        confidence: with which all statements of the report hold together.
+        delta: the δ at which ε is bounded from below.
+        floor: probabilities are taken to be at least this, since log 0 is no number. Default: a tenth of the target's
+            smallest positive one, within 1e-12 … 1e-3. Next to logits it is refused, since they need none, unless
+            reference models may answer with probabilities (`shadow_probabilities`, `fit`).
+        white_box: attack a torch module's gradients too; takes about as long as a few epochs of training.
+        seed: of every random choice.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+
+    at_fpr: float = 0.01
+    confidence: float = 0.95
+    delta: float = 0.0
+    floor: float | None = None
+    white_box: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        between("at_fpr", self.at_fpr, 0, 1)
+        confidence_level(self.confidence)
+        delta_below_1(self.delta)
+        if self.floor is not None:
+            between("floor", self.floor, 0, 0.5)
+
+
+@dataclass(frozen=True)
+class References:
+    """Reference models (shadows): their answers, or a way to train them.
+
+    Attributes:
+        shadow_logits, shadow_probabilities: answers of S models, `[S, N, C]`, one of them. member_mask: bool `[S, N]`, which
+            examples each was trained on, drawn independently of the target's.
+        fit: instead, `fit(inputs [n, …], labels [n], seed) -> model`, trained as the target was. Then `n_shadows` models are
+            trained on random parts of the examples, as large as the target's, by `shadows.train_shadows`, which explains
+            `key` (cache), `n_jobs` and `progress`.
+
+    Raises:
+        ValueError: answers without a mask or a mask without answers, both kinds of answers, or answers and `fit`.
+    """
+
+    shadow_logits: ArrayLike | None = None
+    shadow_probabilities: ArrayLike | None = None
+    member_mask: ArrayLike | None = None
+    fit: Callable[[np.ndarray, np.ndarray, int], object] | None = None
+    n_shadows: int = 16
+    key: str | None = None
+    n_jobs: int | None = None
+    progress: bool = False
+
+    def __post_init__(self) -> None:
+        given = [value for value in (self.shadow_logits, self.shadow_probabilities) if value is not None]
+        if self.fit is not None and (given or self.member_mask is not None):
+            raise InputError("give reference models' answers or fit, which trains them, not both")
+        if len(given) > 1:
+            raise InputError("give one of shadow_logits and shadow_probabilities, not both")
+        if bool(given) != (self.member_mask is not None):
+            raise InputError(f"got {'' if given else 'no '}answers of reference models and {'no' if given else 'a'} "
+                             "member_mask, which says who was in which; they are only useful together")
+
+    @property
+    def may_be_probabilities(self) -> bool:
+        return self.fit is not None or self.shadow_probabilities is not None

@@ -1,0 +1,63 @@
+"""What the figures of an audit mean, in sentences."""
+
+from mia_helpers.audit.report import EVIDENCE, NOT_COMPARABLE, AuditReport
+from mia_helpers.audit.scoring import CROSS_FITTED
+from mia_helpers.metrics import Estimate
+
+
+def verdict(report: AuditReport, leaks: list[str]) -> str:
+    rate = report.attacks[report.strongest]
+    figures = (f"the strongest of {len(report.attacks)} attacks, {report.strongest}, has an AUC of {rate.auc} and names "
+               f"{_percent(report.tpr)} of the members at a false-positive rate of {report.at_fpr:.3g} (guessing: "
+               f"{report.at_fpr:.1%})")
+    if report.status == NOT_COMPARABLE:
+        return ("Not comparable: members and non-members can be told apart without any attack, so no figure here can "
+                f"be read as leakage, nor as its absence. For the record, {figures}.")
+    if report.status == EVIDENCE:
+        in_slices = [s for s in report.slices if s.above_chance]
+        best = max(in_slices, key=lambda s: s.auc.low, default=None)
+        where = "" if best is None else (f" Classes or groups above chance: {len(in_slices)}; the clearest is {best.column} "
+                                         f"{best.value} (AUC {best.auc}, {best.attack}).")
+        start = "Evidence of leakage" if leaks else "Evidence of leakage in a part of the data, none over all"
+        return f"{start}: {figures}.{_carried(report, leaks)}{where} A stronger attack may find more."
+    highest = max(r.auc.high for r in report.attacks.values())
+    unused = "" if report.n_shadows else ", and those that need reference models were not run"
+    return (f"No evidence of leakage was found by these {len(report.attacks)} attacks; that is not evidence of safety. For "
+            f"the record, {figures}. On these data the AUC of one of these attacks could be as high as {highest:.3f} and "
+            f"still look like this; stronger attacks may find more{unused}.")
+
+
+def _carried(report: AuditReport, leaks: list[str]) -> str:
+    """A sentence that names the attacks that are above chance, up to three, if the strongest is not among them."""
+    if not leaks or report.strongest in leaks:
+        return ""
+    ranked = sorted(leaks, key=lambda name: -report.attacks[name].auc.low)
+    names = ", ".join(f"{name} (AUC {report.attacks[name].auc})" for name in ranked[:3])
+    return f" The evidence is not this attack's but that of {names}{f' and {len(ranked) - 3} more' * (len(ranked) > 3)}."
+
+
+def _percent(rate: Estimate) -> str:
+    return f"{rate.value:.1%} [{rate.low:.1%}, {rate.high:.1%}]"
+
+
+def assumptions(tested: list[str], with_bank: bool, trained_here: bool, floor: float | None) -> list[str]:
+    blind = f"The two-sample test saw {', '.join(tested)}." if tested else "The two-sample test had nothing to look at."
+    if "features" not in tested:
+        blind += (" No features were given, so a difference in the examples themselves would go unnoticed: pass features "
+                  "(or inputs).")
+    else:
+        blind += " That it finds nothing does not show that there is nothing."
+    found = [
+        "Members and non-members are independent draws from one distribution. " + blind,
+        "Memberships are as stated, and no non-member has a near copy among the members.",
+        "Intervals are about the draw of examples, for this one trained model. Another training run may leak more or less.",
+        "The attacker asks for one full answer for each example, unrounded, and knows the true label.",
+        f"The {CROSS_FITTED} learns from half of the memberships; an attacker would need as many known members.",
+        "Figures are averages over members. One person may be far more exposed than the average.",
+    ]
+    if with_bank:
+        found.append("The reference models' members were drawn independently of the target's, and the models were trained "
+                     "as the target was" + ("." if trained_here else "; the audit cannot check the latter."))
+    if floor is not None:
+        found.append(f"Probabilities below {floor:.3g} count as {floor:.3g}.")
+    return found
