@@ -54,7 +54,7 @@ from mia_helpers.metrics import (
     epsilon_lower_bound,
     tpr_at_fpr,
 )
-from mia_helpers.shadows import train_shadows_with
+from mia_helpers.shadows import train_shadows
 from mia_helpers.white_box import gradient_norms
 
 SIGNALS = {"gap": signals.correctness, "max confidence": signals.max_confidence, "loss": signals.logit_confidence,
@@ -100,7 +100,7 @@ def audit(labels: ArrayLike, is_member: ArrayLike, *, logits: ArrayLike | None =
         shadow_logits, shadow_probabilities: answers of S reference models, `[S, N, C]`. member_mask: bool `[S, N]`, which
             examples each was trained on, drawn independently of the target's.
         fit: `fit(inputs [n, …], labels [n], seed) -> model`, trained as the target was. Then `n_shadows` reference models
-            are trained on random parts of the examples, as large as the target's, by `shadows.train_shadows_with`, which
+            are trained on random parts of the examples, as large as the target's, by `shadows.train_shadows`, which
             explains `key` (cache) and `n_jobs`.
         at_fpr: the false-positive rate at which attacks are compared and the gate looks; at least 10 / number of
             non-members.
@@ -141,8 +141,8 @@ def audit(labels: ArrayLike, is_member: ArrayLike, *, logits: ArrayLike | None =
             raise ValueError("give reference models' answers or fit, which trains them, not both")
         if inputs is None:
             raise ValueError("fit needs inputs: what the reference models are to be trained on")
-        trained = train_shadows_with(fit, n_shadows, np.asarray(inputs), y, answer=Asker(n_classes, floor), key=key,
-                                     n_members=n_members, seed=seed, n_jobs=n_jobs, progress=progress)
+        trained = train_shadows(n_shadows, np.asarray(inputs), y, fit=fit, answer=Asker(n_classes, floor), key=key,
+                                n_members=n_members, seed=seed, n_jobs=n_jobs, progress=progress)
         shadow_logits, member_mask = trained.logits, trained.member_mask
     bank, mask = checked_bank(shadow_logits, shadow_probabilities, member_mask, y, n_classes, floor)
     group = checked_groups(group, n)
