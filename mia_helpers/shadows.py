@@ -338,7 +338,7 @@ def _farm(make: Callable[[list[int]], Iterator[tuple[int, np.ndarray, object]]],
         whole = folder / f"logits-{n_shadows}-{all_draws[:12]}.npy"
         if _open(whole) is None or keep:
             missing = [draw.index for draw, part in zip(draws, parts) if _read(part, draw, keep) is None]
-            for i, logits, weights in count(make(missing), initial=n_shadows - len(missing)):
+            for i, logits, weights in count(make(missing) if missing else (), initial=n_shadows - len(missing)):
                 tensors = {"logits": torch.from_numpy(np.require(logits, requirements="W"))}
                 tensors |= {WEIGHT + name: value for name, value in (weights or {}).items()}
                 write_entry(parts[i], tensors, {"shadow": i, "draw": draws[i].digest, "model": weights is not None})

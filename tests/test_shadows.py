@@ -211,6 +211,7 @@ def test_a_large_bank_is_used_without_loading_it(cache, tmp_path):
         import resource, sys
         import numpy as np
         from mia_helpers import shadows, signals
+        from mia_helpers.bank import ShadowBank
         path = sys.argv[1]
         np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(256, 60_000, 10))
         bank = ShadowBank(shadows._open(path), np.zeros((256, 60_000), bool), np.zeros(60_000, int), 0, {})
