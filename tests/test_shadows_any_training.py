@@ -275,7 +275,7 @@ def test_kept_models_give_the_banks_answers(cache, options, monkeypatch):
     assert all(not model.training for model in bank.models) and len(bank.without(0).models) == 2
     if "key" in options or "fit" not in options:
         monkeypatch.setattr(shadows, "_parallel", None)
-        monkeypatch.setattr(shadows, "_train_together", None)
+        monkeypatch.setattr(shadows, "_vmapped", None)
         again = train_shadows(3, X, Y, **options, keep_models=True, **QUIET)
         np.testing.assert_array_equal(answers(again.models), answers(bank.models))
         assert not [path for path in cache.rglob("*") if path.suffix in (".pkl", ".pt", ".joblib")]
