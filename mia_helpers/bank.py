@@ -14,7 +14,6 @@ from mia_helpers import signals
 from mia_helpers.inputs import InputError, InputTypeError, as_array, same_rows
 from mia_helpers.seeds import shifted
 
-
 CHUNK = 65_536  # examples at a time, to spare memory
 
 

@@ -9,13 +9,14 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import torch
 from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from mia_helpers.seeds import seed_shift
 
-ENTRY_FORMAT = 2  # part of every key, so that entries written in another form are not found, rather than found damaged
+ENTRY_FORMAT = 3  # part of every key, so that entries written in another form are not found, rather than found damaged
 
 
 def cache_dir() -> Path:
@@ -46,8 +47,10 @@ def read_entry(path: Path) -> tuple[dict, dict] | None:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
             metadata = json.loads(file.metadata()["mia"])
-        content = metadata["content"]
-        return (tensors, content) if metadata["sha256"] == _digest(tensors, content) else None
+        content, same = metadata["content"], metadata["same"]
+        if metadata["sha256"] != _digest(tensors, [content, same]):
+            return None
+        return tensors | {name: tensors[first] for name, first in same.items()}, content
     except (SafetensorError, OSError, KeyError, TypeError, ValueError):
         return None
 
@@ -55,16 +58,35 @@ def read_entry(path: Path) -> tuple[dict, dict] | None:
 def write_entry(path: Path, tensors: dict, content: object) -> None:
     """Write tensors and JSON-able content so that `read_entry` finds all of it or nothing.
 
+    A tensor under several names (tied weights) is written once.
+
     Raises:
         OSError: the folder cannot be written.
     """
-    metadata = {"mia": json.dumps({"content": content, "sha256": _digest(tensors, content)})}
+    tensors, same = _told_apart(tensors)
+    metadata = {"mia": json.dumps({"content": content, "same": same, "sha256": _digest(tensors, [content, same])})}
     with atomic_path(path) as temporary:
-        temporary.write_bytes(save({k: v.contiguous() for k, v in tensors.items()}, metadata))
+        temporary.write_bytes(save(tensors, metadata))
+
+
+def _told_apart(tensors: dict) -> tuple[dict, dict[str, str]]:
+    """Contiguous tensors of which no two share memory, and for each other name the one whose tensor it shares."""
+    first: dict[tuple, str] = {}
+    storages, apart, same = set(), {}, {}
+    for name, tensor in tensors.items():
+        place = (tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride()) if tensor.numel() else (name,)
+        storage = tensor.untyped_storage().data_ptr() if tensor.numel() else None
+        if first.setdefault(place, name) != name:
+            same[name] = first[place]
+            continue
+        # safetensors refuses views of one memory; parts of a larger tensor are kept as tensors of their own.
+        apart[name] = tensor.clone(memory_format=torch.contiguous_format) if storage in storages else tensor.contiguous()
+        storages.add(storage)
+    return apart, same
 
 
 def _digest(tensors: dict, content: object) -> str:
-    digest = hashlib.sha256(save({name: tensors[name].contiguous() for name in sorted(tensors)}))
+    digest = hashlib.sha256(save({name: tensors[name] for name in sorted(tensors)}))
     digest.update(json.dumps(content).encode())
     return digest.hexdigest()
 
@@ -79,18 +101,20 @@ def _warn_not_kept(error: OSError) -> None:
                   stacklevel=3)
 
 
-def load_or_make(kind: str, key: dict, make: Callable[[], tuple[dict, dict]]) -> tuple[dict, dict]:
+def load_or_make(kind: str, key: dict | None, make: Callable[[], tuple[dict, dict]]) -> tuple[dict, dict]:
     """Return what `make()` returns, from disk if the same `key` was made before.
 
     Args:
         kind: folder and prefix of the entry, for people who look into the cache.
-        key: everything that determines the result, as JSON-able values.
+        key: everything that determines the result, as JSON-able values; None: it cannot be told, so make it each time.
         make: called without arguments; returns (tensors by name, JSON-able content).
 
     The entry is one safetensors file (never a pickle), written to a temporary file and moved into place, under a lock, so
     that of two processes that ask at once one works and the other waits. A damaged entry is reported once with a
     `UserWarning` and made again. If the folder cannot be written, the result is returned without being kept, with a warning.
     """
+    if key is None:
+        return make()
     path = cache_dir() / kind / f"{name_of(key)}.safetensors"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -4,14 +4,13 @@ Torch side: images in, logits out. Fast by design: the whole data set in memory,
 numbers flushed to zero, freed memory kept for the next batch.
 """
 
-import ast
 import contextlib
 import copy
 import ctypes
-import hashlib
+import functools
 import inspect
+import json
 import math
-import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -23,22 +22,22 @@ from tqdm.auto import tqdm
 
 from mia_helpers.cache import load_or_make
 from mia_helpers.data import ImageSet
-from mia_helpers.seeds import shifted
+from mia_helpers.keys import describe, key_of
+from mia_helpers.weights import refuse_single_examples, reset_weights, seeded, start_of
 
 
-def _keep_freed_memory() -> None:
+@functools.cache
+def keep_freed_memory() -> None:
     """Have glibc keep up to 512 MB of freed memory for the next batch, in blocks of up to 32 MB.
 
     It would hand the end of its heap back to the system after each batch and fetch it again, page by page, for the next.
-    What else lies on the heap decides whether it does; where it did, that was a third of the training time.
+    What else lies on the heap decides whether it does; where it did, that was a third of the training time. Called where a
+    training starts, once: importing a package must not change how the process manages memory.
     """
     with contextlib.suppress(OSError, AttributeError, TypeError):  # another system, another allocator: nothing to mend
         mallopt = ctypes.CDLL(None).mallopt
         for option, value in ((-3, 2**25), (-1, 2**29)):  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD of malloc.h
             mallopt(option, value)
-
-
-_keep_freed_memory()
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,8 @@ def train_classifier(model: nn.Module, data: ImageSet, *, epochs: int, lr: float
     The same arguments give the same weights on the same kind of CPU with the same number of threads.
 
     Args:
-        model: a network that returns logits; it is trained in place. Its present weights are thrown away.
+        model: a network that returns logits; it is trained in place. Its present weights are thrown away, but frozen ones
+            (`requires_grad=False`) stay as they are.
         epochs: passes over the data. lr: Adam's learning rate. seed: for weights, order of the batches and dropout.
         weight_decay: decoupled (AdamW). label_smoothing: share of the label spread over all classes, 0 … 1.
         validation: measured after every epoch.
@@ -79,7 +79,8 @@ def train_classifier(model: nn.Module, data: ImageSet, *, epochs: int, lr: float
         device: default CUDA if there is one, else the CPU. progress: show a bar.
 
     Raises:
-        ValueError: a parameter out of range, patience without a validation set, or a loss that is no longer finite.
+        ValueError: a parameter out of range, patience without a validation set, a loss that is no longer finite, a layer
+            that cannot be drawn afresh, or a batch of one example under batch normalisation.
     """
     if not 0 <= label_smoothing < 1:
         raise ValueError(f"label_smoothing must lie in [0, 1), got {label_smoothing}")
@@ -107,62 +108,71 @@ def fit(model: nn.Module, inputs: Tensor, targets: Tensor, loss_function: Callab
         raise ValueError(f"weight_decay must not be negative, got {weight_decay}")
     if patience is not None and (patience < 1 or validation is None):
         raise ValueError(f"patience={patience} needs a validation set and at least 1 epoch")
+    if not any(p.requires_grad for p in model.parameters()):
+        raise ValueError(f"{type(model).__name__} has no weights to train: all parameters are frozen (requires_grad=False)")
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    keep_freed_memory()
     layout = torch.channels_last if inputs.ndim == 4 else torch.contiguous_format
     with seeded(seed), flushed_denormals():
         reset_weights(model)
         model.to(device, memory_format=layout).train()
-        inputs = inputs.to(device).contiguous(memory_format=layout)
-        targets = targets.to(device)
+        inputs, targets = inputs.to(device).contiguous(memory_format=layout), targets.to(device)
+        refuse_single_examples(model, inputs, batch_size)
         optimiser = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay, fused=True)
-        names = ["loss", "accuracy"] + (["validation_loss", "validation_accuracy"] if validation else [])
-        history: dict[str, list[float]] = {name: [] for name in names}
+        history: dict[str, list[float]] = {}
         best = (math.inf, 0, None)
         for epoch in tqdm(range(epochs), desc="training", unit="epoch", leave=False, disable=not progress):
-            total_loss, n_correct = torch.zeros((), device=device), torch.zeros((), device=device)
-            for batch in torch.randperm(len(inputs)).to(device).split(batch_size):
-                outputs, labels = model(inputs[batch]), targets[batch]
-                loss = loss_function(outputs, labels)
-                optimiser.zero_grad()
-                loss.backward()
-                optimiser.step()
-                total_loss += loss.detach() * len(batch)
-                n_correct += _n_correct(outputs.detach(), labels)
-            history["loss"].append(total_loss.item() / len(inputs))
-            history["accuracy"].append(n_correct.item() / len(inputs))
-            if not math.isfinite(history["loss"][-1]):
-                raise ValueError(f"the loss is {history['loss'][-1]} after epoch {epoch + 1}; lower the learning rate "
-                                 f"(now {lr}) or look for extreme inputs")
+            values = _epoch(model, inputs, targets, loss_function, optimiser, batch_size)
+            if not math.isfinite(values["loss"]):
+                raise ValueError(f"the loss is {values['loss']} after epoch {epoch + 1}; lower the learning rate (now {lr}) "
+                                 "or look for extreme inputs")
             if validation:
-                outputs = _forward(model, validation[0], device)
-                labels = validation[1].to(device)
-                history["validation_loss"].append(loss_function(outputs, labels).item())
-                history["validation_accuracy"].append(_n_correct(outputs, labels).item() / len(labels))
+                outputs, labels = _forward(model, validation[0], device), validation[1].to(device)
+                values["validation_loss"] = loss_function(outputs, labels).item()
+                values["validation_accuracy"] = _n_correct(outputs, labels).item() / len(labels)
                 model.train()
-                if patience and history["validation_loss"][-1] < best[0]:
-                    best = (history["validation_loss"][-1], epoch, copy.deepcopy(model.state_dict()))
-                elif patience and epoch - best[1] >= patience:
-                    break
+            for name, value in values.items():
+                history.setdefault(name, []).append(value)
+            if patience and values["validation_loss"] < best[0]:
+                best = (values["validation_loss"], epoch, copy.deepcopy(model.state_dict()))
+            elif patience and epoch - best[1] >= patience:
+                break
         if best[2] is not None:
             model.load_state_dict(best[2])
     return TrainingResult(model.to("cpu").eval(), history)
 
 
+def _epoch(model: nn.Module, inputs: Tensor, targets: Tensor, loss_function: Callable, optimiser: torch.optim.Optimizer,
+           batch_size: int) -> dict[str, float]:
+    """One pass over the data in random order; mean loss and accuracy while the weights move."""
+    total_loss, n_correct = torch.zeros((), device=inputs.device), torch.zeros((), device=inputs.device)
+    for batch in torch.randperm(len(inputs)).to(inputs.device).split(batch_size):
+        outputs, labels = model(inputs[batch]), targets[batch]
+        loss = loss_function(outputs, labels)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        total_loss += loss.detach() * len(batch)
+        n_correct += _n_correct(outputs.detach(), labels)
+    return {"loss": total_loss.item() / len(inputs), "accuracy": n_correct.item() / len(inputs)}
+
+
 def load_or_train(model: nn.Module, data: ImageSet, **settings) -> TrainingResult:
     """`train_classifier(model, data, **settings)`, kept on disk: the second call reads what the first one trained.
 
-    The key holds everything that determines the result: architecture (with its source), data, settings, torch's version.
+    The key holds everything that determines the result: the network with its code and frozen weights, data, settings, the
+    code of the training, torch's version. What cannot be told is not kept, with a `UserWarning`.
     """
     return _load_or(train_classifier, (model, data), settings)
 
 
 def load_or_fit(model: nn.Module, inputs: Tensor, targets: Tensor, loss_function: Callable, **settings) -> TrainingResult:
-    """`fit(...)`, kept on disk in the same way; the loss function is known by its name."""
+    """`fit(...)`, kept on disk in the same way; the loss function is known by its code and what it holds."""
     return _load_or(fit, (model, inputs, targets, loss_function), settings)
 
 
 def _load_or(train: Callable[..., TrainingResult], arguments: tuple, settings: dict) -> TrainingResult:
-    bound, key = bound_and_key(train, (fit, train_classifier, reset_weights), arguments, settings)
+    bound, key = bound_and_key(train, arguments, settings)
     model = arguments[0]
 
     def make() -> tuple[dict, dict]:
@@ -174,30 +184,13 @@ def _load_or(train: Callable[..., TrainingResult], arguments: tuple, settings: d
     return TrainingResult(model.eval(), history)
 
 
-def bound_and_key(train: Callable, code: tuple[Callable, ...], arguments: tuple,
-                  settings: dict) -> tuple[inspect.BoundArguments, dict]:
-    """The arguments of `train` and all that determines its result: these, the source of `code`, versions."""
+def bound_and_key(train: Callable, arguments: tuple, settings: dict) -> tuple[inspect.BoundArguments, dict | None]:
+    """The arguments of `train`, model first, and all that determines its result (None with a warning: cannot be told)."""
     bound = inspect.signature(train).bind(*arguments, **settings)
     bound.apply_defaults()
-    source = "".join(inspect.getsource(f) for f in code)
-    return bound, {name: _describe(value) for name, value in bound.arguments.items() if name != "progress"} | {
-        "torch": torch.__version__, "loop": hashlib.sha256(source.encode()).hexdigest(),
-        "threads": torch.get_num_threads(), "cuda": torch.cuda.is_available()}
-
-
-def _describe(value: object) -> object:
-    """A JSON-able stand-in that differs whenever the value does."""
-    if isinstance(value, ImageSet):
-        return value.fingerprint
-    if isinstance(value, nn.Module):
-        return describe_architecture(value)
-    if isinstance(value, Tensor):
-        return [str(value.dtype), list(value.shape), hashlib.sha256(value.contiguous().numpy().tobytes()).hexdigest()]
-    if isinstance(value, tuple):
-        return [_describe(item) for item in value]
-    if isinstance(value, np.generic):
-        return value.item()
-    return f"{value.__module__}.{value.__qualname__}" if callable(value) else value
+    told = {name: value for name, value in bound.arguments.items() if name not in ("model", "progress")}
+    return bound, key_of(code=train, model=lambda: start_of(arguments[0]), **told, torch=torch.__version__,
+                         threads=torch.get_num_threads(), cuda=torch.cuda.is_available())
 
 
 def predict_logits(model: nn.Module, images: Tensor, batch_size: int = 250) -> np.ndarray:
@@ -235,40 +228,13 @@ def _n_correct(outputs: Tensor, targets: Tensor) -> Tensor:
     return (predicted == targets).sum()
 
 
-def reset_weights(model: nn.Module) -> None:
-    """Draw all weights afresh (torch's default initialisation, from the present random state).
+def describe_architecture(model: nn.Module) -> str:
+    """Text that changes with the network's structure, code and frozen weights, but not with comments or docstrings.
 
     Raises:
-        ValueError: a layer has weights but no `reset_parameters`, so the result would depend on more than the seed.
+        ValueError: as `reset_weights`. Undescribable: an attribute hides its content.
     """
-    for name, module in model.named_modules():
-        if callable(getattr(module, "reset_parameters", None)):
-            module.reset_parameters()
-        elif next(module.parameters(recurse=False), None) is not None:
-            raise ValueError(f"layer {name or 'itself'!r} ({type(module).__name__}) holds weights of its own; give it a "
-                             "method reset_parameters() so that training can start from a seed")
-
-
-def describe_architecture(model: nn.Module) -> str:
-    """Text that changes whenever the network's structure or its code changes, but not with comments or docstrings."""
-    try:
-        code = ast.parse(textwrap.dedent(inspect.getsource(type(model))))
-        for node in ast.walk(code):
-            if isinstance(node, ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
-                node.body = node.body[1:] or [ast.Pass()]
-        source = ast.unparse(code)
-    except (OSError, TypeError):
-        source = "source not available"
-    shapes = [(name, list(value.shape), str(value.dtype)) for name, value in model.state_dict().items()]
-    return f"{type(model).__qualname__}\n{model!r}\n{shapes}\n{source}"
-
-
-@contextlib.contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Torch's random numbers follow `seed` (and `MIA_SEED_SHIFT`) inside the block; outside, nothing has changed."""
-    with torch.random.fork_rng():
-        torch.manual_seed(shifted(seed))
-        yield
+    return json.dumps(describe(start_of(model), "model"))
 
 
 @contextlib.contextmanager

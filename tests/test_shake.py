@@ -14,7 +14,7 @@ from mia_helpers.bank import draw_halves
 from mia_helpers.course import checks
 from mia_helpers.course.patients import draw_patients
 from mia_helpers.data import load_digits
-from mia_helpers.shadows import train_shadows_with
+from mia_helpers.shadows import train_shadows
 
 IMPORTS = """import torch
 from mia_helpers.course import checks
@@ -203,8 +203,8 @@ def test_the_shift_changes_every_draw_and_every_key_and_nothing_else(monkeypatch
     def draws():
         halves = draw_halves(1, 50, seed=3)
         members = digits.split(20, 20, seed=3)[0].fingerprint
-        bank = train_shadows_with(lambda x, y, seed: seed, 2, [[0.0]] * 8, [0, 1] * 4, progress=False, n_jobs=1,
-                                  answer=lambda seed, x: [[seed % 1000, 0]] * len(x))
+        bank = train_shadows(2, [[0.0]] * 8, [0, 1] * 4, fit=lambda x, y, seed: seed, progress=False, n_jobs=1,
+                             answer=lambda seed, x: [[seed % 1000, 0]] * len(x))
         return [halves.tobytes(), members, draw_patients(5, seed=3)[0].tobytes(), bank.member_mask.tobytes(),
                 bank.logits.tobytes(), cache.name_of({"key": 1})]
 
@@ -224,8 +224,8 @@ def test_workers_get_the_callers_shift(monkeypatch):
 
     for text in ("0", "1000", "0"):  # loky keeps its processes, and what they have in their environment
         monkeypatch.setenv("MIA_SEED_SHIFT", text)
-        bank = train_shadows_with(shift, 2, inputs, labels, progress=False, n_jobs=2,
-                                  answer=lambda shift, x: [[shift, 0]] * len(x))
+        bank = train_shadows(2, inputs, labels, fit=shift, progress=False, n_jobs=2,
+                             answer=lambda shift, x: [[shift, 0]] * len(x))
         assert set(bank.logits[..., 0].ravel()) == {int(text)}
 
 

@@ -98,11 +98,11 @@ def _train(references: References, inputs: ArrayLike | None, y: np.ndarray, n_me
     """The answers of reference models that are trained now."""
     if inputs is None:
         raise InputError("fit needs inputs: what the reference models are to be trained on")
-    from mia_helpers.shadows import train_shadows_with  # imports torch
+    from mia_helpers.shadows import train_shadows  # imports torch
 
-    trained = train_shadows_with(references.fit, references.n_shadows, as_array(inputs), y, answer=answer,
-                                 key=references.key, n_members=n_members, seed=seed, n_jobs=references.n_jobs,
-                                 progress=references.progress)
+    trained = train_shadows(references.n_shadows, as_array(inputs), y, fit=references.fit, answer=answer,
+                            key=references.key, n_members=n_members, seed=seed, n_jobs=references.n_jobs,
+                            progress=references.progress)
     return References(shadow_logits=trained.logits, member_mask=trained.member_mask)
 
 
