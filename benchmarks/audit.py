@@ -42,9 +42,22 @@ def one(n: int) -> None:
           f"{len(report.attacks)} attacks, {len(report.slices)} slices, {report.status}", flush=True)
 
 
+def imports(rounds: int = 5) -> None:
+    """Seconds until `mia_helpers.audit` can be used, in a fresh process; the median, and that of Python alone."""
+    def seconds(code: str) -> float:
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-c", code], check=True)
+        return time.perf_counter() - start
+
+    median = {code: sorted(seconds(code) for _ in range(rounds))[rounds // 2]
+              for code in ("pass", "import mia_helpers.audit")}
+    print("import mia_helpers.audit: {1:.2f} s with Python's start, {0:.2f} s without the import".format(*median.values()))
+
+
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--one"]:
         one(int(sys.argv[2]))
     else:
+        imports()
         for size in map(int, sys.argv[1:] or SIZES):
             subprocess.run([sys.executable, __file__, "--one", str(size)], check=True)

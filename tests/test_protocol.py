@@ -269,3 +269,9 @@ def test_a_target_may_answer_otherwise_than_the_shadows():
     np.testing.assert_array_equal(found[2], alone)
     with pytest.raises(ValueError, match=r"answers must be \[5, 80, C\], as the bank's, got \[4, 80, 4\]"):
         attacks.leave_one_out(attacks.LiRAAttack(), bank, masked[:4])
+
+
+def test_a_signal_in_pieces_is_the_signal(monkeypatch):
+    whole = a_bank(3).phi
+    monkeypatch.setattr("mia_helpers.bank.CHUNK", 7)
+    np.testing.assert_array_equal(a_bank(3).phi, whole)
