@@ -10,7 +10,7 @@ class ClassifierModel(nn.Module):
     Four 3 × 3 convolutions without padding (1 → 16 → 32 → 16 → 16 channels), then 6400 → 256 → 10.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.features = nn.Sequential(
             nn.Conv2d(1, 16, 3), nn.LeakyReLU(),

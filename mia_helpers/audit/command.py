@@ -91,7 +91,8 @@ def _checked(options: argparse.Namespace) -> int:
     if options.fail_above_tpr is not None and not 0 <= options.fail_above_tpr <= 1:
         raise InputError(f"--fail-above-tpr must lie in [0, 1], got {options.fail_above_tpr:g}")
     arrays = load(options.file)
-    references = References(**{name: arrays.pop(name) for name in OF_REFERENCES if name in arrays})
+    shadow_logits, shadow_probabilities, member_mask = (arrays.pop(name, None) for name in OF_REFERENCES)
+    references = References(shadow_logits, shadow_probabilities, member_mask)
     settings = Settings(at_fpr=options.at_fpr, confidence=options.confidence, seed=options.seed)
     report = audit(**arrays, references=references, settings=settings)
     for file, text in ((options.json, report.to_json), (options.markdown, report.to_markdown),

@@ -15,7 +15,7 @@ def verdict(report: AuditReport, leaks: list[str]) -> str:
                 f"be read as leakage, nor as its absence. For the record, {figures}.")
     if report.status == EVIDENCE:
         in_slices = [s for s in report.slices if s.above_chance]
-        best = max(in_slices, key=lambda s: s.auc.low, default=None)
+        best = max(in_slices, key=lambda s: s.low, default=None)
         where = "" if best is None else (f" Classes or groups above chance: {len(in_slices)}; the clearest is {best.column} "
                                          f"{best.value} (AUC {best.auc}, {best.attack}).")
         start = "Evidence of leakage" if leaks else "Evidence of leakage in a part of the data, none over all"
