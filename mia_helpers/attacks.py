@@ -231,6 +231,7 @@ class _AgainstItself(_WithParameters):
 
     @property
     def needs(self) -> tuple[str, ...]:
+        """Which shadows each example must have."""
         return ("in", "out") if self.online else ("out",)
 
     def _kernel(self, values: np.ndarray, known: np.ndarray) -> np.ndarray:
@@ -291,6 +292,7 @@ class LiRAAttack(_AgainstItself):
 
     @property
     def threshold(self) -> float | None:
+        """0 log-odds; None offline, where a score is no ratio of likelihoods."""
         return 0.0 if self.online else None
 
     def _kernel(self, values: np.ndarray, known: np.ndarray) -> np.ndarray:
@@ -364,7 +366,7 @@ def lira_offline(target_phi: ArrayLike, shadow_phi: ArrayLike, member_mask: Arra
 def rmia(target_confidence: ArrayLike, shadow_confidence: ArrayLike, member_mask: ArrayLike,
          population_target_confidence: ArrayLike, population_shadow_confidence: ArrayLike, gamma: float = 2.0,
          a: float = 0.3, mode: str = "offline") -> np.ndarray:
-    """RMIA, the robust attack: how many population points does the example beat? (Zarifzadeh et al. 2023, 2312.03262)
+    """RMIA, the robust attack: how many population points does the example beat (Zarifzadeh et al. 2023, 2312.03262)?
 
     With r(x) = p(x) / p̄(x), the target's confidence over that of models in general, the score of x is the share of
     population points z with r(x) / r(z) ≥ γ. Sorting r(z) once makes that O((N + Z) log Z).

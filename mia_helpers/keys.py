@@ -37,7 +37,7 @@ OF_CLASSES = {"__doc__", "__module__", "__qualname__", "__dict__", "__weakref__"
 OF_MODULES = set(vars(nn.Module()))
 
 
-class Undescribable(TypeError):
+class Undescribable(TypeError):  # noqa: N818 (says what is wrong)
     """A value that takes part in a result, but whose content cannot be told."""
 
 

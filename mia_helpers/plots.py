@@ -109,8 +109,10 @@ def estimates(rows: Mapping[str, Estimate], *, label: str, chance: float | None 
 
 
 def pareto(utility: ArrayLike, leakage: ArrayLike) -> np.ndarray:
-    """Positions of those that no other beats: none has more utility with no more leakage, or less leakage with no less
-    utility. By rising utility; `[N]` each."""
+    """Positions of those that no other beats, by rising utility; `[N]` each.
+
+    None has more utility with no more leakage, or less leakage with no less utility.
+    """
     utility, leakage = np.asarray(utility), np.asarray(leakage)
     best = [i for i in range(len(utility)) if not any(
         utility[j] >= utility[i] and leakage[j] <= leakage[i] and (utility[j] > utility[i] or leakage[j] < leakage[i])

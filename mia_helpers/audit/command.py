@@ -57,8 +57,10 @@ def load(path: str | Path) -> dict[str, np.ndarray]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line; returns the exit code: 0 below the gate, 1 above it, 2 for input that cannot be used, 3 for a
-    mistake in the audit itself, after its traceback: not 1, with which Python would end, since that says "above".
+    """The command line; returns the exit code.
+
+    0 below the gate, 1 above it, 2 for input that cannot be used, 3 for a mistake in the audit itself, after its traceback:
+    not 1, with which Python would end, since that says "above".
     """
     parser = argparse.ArgumentParser(
         prog="python -m mia_helpers.audit", description="Audit a model's answers for membership leakage.",

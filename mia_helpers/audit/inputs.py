@@ -88,6 +88,7 @@ class Asker:
         self.n_classes, self.floor = n_classes, floor
 
     def __call__(self, model: object, inputs: np.ndarray) -> np.ndarray:
+        """The model's logits, `[N, C]`."""
         return ask(model, inputs, n_classes=self.n_classes, floor=self.floor or 1e-12)
 
 

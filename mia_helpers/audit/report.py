@@ -50,8 +50,11 @@ class Slice:
 
 @dataclass(frozen=True)
 class Exposed:
-    """A member that the strongest attack finds: its position in the input, its label and score (in that attack's own units),
-    and the share of non-members that score at least as high (what accusing it would cost in false positives)."""
+    """A member that the strongest attack finds.
+
+    Its position in the input, its label and score (in that attack's own units), and the share of non-members that score at
+    least as high (what accusing it would cost in false positives).
+    """
 
     index: int
     label: int

@@ -124,7 +124,7 @@ def exercise_4_1(precision: Callable[[float, float, float], float]) -> None:
                         f"accused, {accused_members:,} of them members")
         return None
 
-    exercise("4.1", check, 
+    exercise("4.1", check,
              "at a prior of 1 in 1,000, an attack that is right 60 % of the time accuses 666 innocents for each member")
 
 
