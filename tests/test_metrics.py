@@ -502,6 +502,12 @@ def test_pooled_values_are_those_of_all_scores_together(threshold, decimals):
     assert report.smallest_supported_fpr == 10 / (~is_member).any(0).sum() > flat.smallest_supported_fpr
 
 
+def test_a_rate_asked_for_twice_moves_no_other():
+    scores, is_member = pooled(3, 150, seed=0)
+    once, twice = (attack_report(scores, is_member, fprs=fprs) for fprs in ((0.3, 0.08), (0.3, 0.3, 0.08)))
+    assert twice.tpr_at_fpr == once.tpr_at_fpr
+
+
 def test_asking_many_targets_about_the_same_people_supports_no_lower_rate():
     rng = np.random.default_rng(0)
     is_member = np.tile(np.arange(40) < 20, (50, 1))  # 20 non-members, asked about at 50 targets
