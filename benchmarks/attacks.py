@@ -1,4 +1,6 @@
-"""How fast are the attacks, and the shadow farm? `python benchmarks/attacks.py [ROUNDS]` prints
+"""How fast are the attacks, and the shadow farm?
+
+`python benchmarks/attacks.py [ROUNDS]` prints
 
 (a) scoring: LiRA and RMIA for 60,000 examples and 64 shadows, against loops and pairs written the straightforward way, with
     equal results asserted; RMIA's time and peak memory for several numbers of examples and population points;

@@ -1,8 +1,9 @@
-"""How long does an audit take, and how much memory? `python benchmarks/audit.py [EXAMPLES …]` prints seconds and peak memory
+"""How long does an audit take, and how much memory?
 
-for 1,000,000 examples × 10 classes (and 125,000, 250,000, 500,000 on the way), without reference models and with two
-groups. Each size is audited in a process of its own, since the peak of a process never falls. The process's start, with the
-imports, is in the peak but not in the seconds; making the arrays is in neither, up to the arrays themselves.
+`python benchmarks/audit.py [EXAMPLES …]` prints seconds and peak memory for 1,000,000 examples × 10 classes (and 125,000,
+250,000, 500,000 on the way), without reference models and with two groups. Each size is audited in a process of its own,
+since the peak of a process never falls. The process's start, with the imports, is in the peak but not in the seconds; making
+the arrays is in neither, up to the arrays themselves.
 """
 
 import resource

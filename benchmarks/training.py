@@ -1,4 +1,6 @@
-"""How fast is the course's training loop? `python benchmarks/training.py [ROUNDS]` prints images per second of
+"""How fast is the course's training loop?
+
+`python benchmarks/training.py [ROUNDS]` prints images per second of
 
 (a) the naive loop: a Dataset that turns each array into a PIL image and back, a DataLoader, default layout, plain Adam,
     torch's default number of threads;

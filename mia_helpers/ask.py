@@ -8,13 +8,13 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import logsumexp
 
-from mia_helpers.inputs import InputError, InputTypeError, as_array, between, finite, numbers, whole_number
+from mia_helpers.inputs import InputError, InputTypeError, as_array, between, finite, n_rows, numbers, whole_number
 
 if TYPE_CHECKING:
     import torch
@@ -54,13 +54,13 @@ def ask(model: object, inputs: ArrayLike, *, n_classes: int | None = None, floor
     return np.log(np.maximum(values, floor)) if are_probabilities else values
 
 
-def answers(model: object, inputs: ArrayLike, n_classes: int | None = None, floor: float = 1e-12,
+def answers(model: Any, inputs: Any, n_classes: int | None = None, floor: float = 1e-12,
             batch_size: int = 250) -> tuple[np.ndarray, bool]:
     """As `ask`, with the probabilities of a classifier as they are; and whether the answers are probabilities."""
     if isinstance(model, type):
         raise InputTypeError(f"{model.__name__} is a class, not a model; pass a fitted instance, as in "
                              f"{model.__name__}(...)")
-    n = inputs.shape[0] if hasattr(inputs, "shape") and len(inputs.shape) else len(inputs)
+    n = n_rows(inputs)
     if n == 0:
         raise InputError("inputs is empty; it needs at least one example")
     if is_module(model):
@@ -75,7 +75,7 @@ def answers(model: object, inputs: ArrayLike, n_classes: int | None = None, floo
                          f"inputs; got {type(model).__name__}; or ask it yourself and pass logits or probabilities")
 
 
-def _checked(model: object, values: object, n: int) -> np.ndarray:
+def _checked(model: object, values: Any, n: int) -> np.ndarray:
     """Answers as finite numbers `[n, C]`, or an error that says what the model answered instead."""
     name = getattr(model, "__name__", type(model).__name__)
     kind = type(values).__name__
@@ -97,7 +97,7 @@ def _checked(model: object, values: object, n: int) -> np.ndarray:
 # ---- torch modules
 
 
-def is_module(model: object) -> bool:
+def is_module(model: object) -> TypeGuard[torch.nn.Module]:
     """Whether it is a torch module; without importing torch, which whoever made a module has done."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(model, torch.nn.Module)
@@ -159,7 +159,7 @@ def _joined(model: torch.nn.Module, inputs: ArrayLike, batch_size: int, n: int) 
                            for size, output in module_answers(model, inputs, batch_size)])
 
 
-def _single(output: object) -> object:
+def _single(output: Any) -> Any:
     """Half precision as float32, which NumPy and all that follows can count with."""
     return output.float() if hasattr(output, "is_floating_point") and output.element_size() < 4 else output
 
@@ -185,14 +185,15 @@ def probabilities(model: ClassifierMixin, records: ArrayLike, n_classes: int | N
         raise InputTypeError(f"{type(model).__name__} has no predict_proba; wrap it, for instance "
                              "CalibratedClassifierCV(model, ensemble=False)")
     _refuse_unfitted(model)
-    classes, n_classes = _classes(model, n_classes, at_least)
+    seen = _classes(model, n_classes, at_least)
     p = model.predict_proba(_named(model, records))
     if isinstance(p, list):
         raise InputTypeError(f"{type(model).__name__} has {len(p)} outputs, and so that many answers; ask about one, with a "
                              "model that has one")
     p = as_array(p).astype(np.float64)
-    if classes is None:
+    if seen is None:
         return _checked(model, p, len(p))
+    classes, n_classes = seen
     if p.shape[1:] != classes.shape:
         raise InputError(f"predict_proba of {type(model).__name__} must return {[len(p), len(classes)]}, a column for each "
                          f"of its classes, got {list(p.shape)}")
@@ -202,14 +203,15 @@ def probabilities(model: ClassifierMixin, records: ArrayLike, n_classes: int | N
     return full
 
 
-def _decision_values(model: object, inputs: ArrayLike, n_classes: int | None, floor: float, n: int) -> np.ndarray:
+def _decision_values(model: Any, inputs: Any, n_classes: int | None, floor: float, n: int) -> np.ndarray:
     """Logits `[N, C]` from decision values; a class that the model has not seen gets the softmax probability `floor`."""
     name = type(model).__name__
     _refuse_unfitted(model)
-    classes, n_classes = _classes(model, n_classes, at_least=True)
-    if classes is None:
+    seen = _classes(model, n_classes, at_least=True)
+    if seen is None:
         raise InputTypeError(f"{name} has decision_function but no classes_, so it is no classifier of examples; pass a "
                              "function of inputs that returns logits [N, C]")
+    classes, n_classes = seen
     last = model
     while hasattr(last, "steps"):
         last = last.steps[-1][1]
@@ -228,10 +230,10 @@ def _decision_values(model: object, inputs: ArrayLike, n_classes: int | None, fl
     return full
 
 
-def _classes(model: object, n_classes: int | None, at_least: bool) -> tuple[np.ndarray | None, int | None]:
-    """The model's classes, integers in 0 … n_classes − 1, and n_classes; (None, …) if it does not say which."""
+def _classes(model: object, n_classes: int | None, at_least: bool) -> tuple[np.ndarray, int] | None:
+    """The model's classes, integers in 0 … n_classes − 1, and n_classes; None if it does not say which."""
     if (classes := getattr(model, "classes_", None)) is None:
-        return None, n_classes
+        return None
     classes = np.asarray(classes)
     if n_classes is None or (at_least and classes.dtype.kind in "iu"):
         n_classes = max(n_classes or 0, 2, 1 + int(classes.max()) if classes.dtype.kind in "iu" else len(classes))
@@ -255,7 +257,7 @@ def _refuse_unfitted(model: object) -> None:
         raise InputError(f"{type(model).__name__} is not fitted; call its fit(inputs, labels) first") from None
 
 
-def _named(model: object, records: ArrayLike) -> ArrayLike:
+def _named(model: object, records: Any) -> Any:
     """Records with the column names, or without any, as the model was fitted, so that scikit-learn does not warn."""
     names, is_frame = getattr(model, "feature_names_in_", None), hasattr(records, "iloc") and hasattr(records, "columns")
     if hasattr(records, "detach"):

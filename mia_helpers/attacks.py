@@ -16,7 +16,7 @@ from scipy.stats import norm
 
 from mia_helpers import signals
 from mia_helpers.bank import ShadowBank
-from mia_helpers.inputs import InputError, InputTypeError
+from mia_helpers.inputs import InputError, InputTypeError, as_array
 from mia_helpers.metrics import best_threshold
 
 if TYPE_CHECKING:  # a second of import, which an audit without a classifier need not wait for
@@ -30,15 +30,15 @@ CHUNK = 65_536  # examples at a time, to spare memory
 
 
 class Attack(Protocol):
-    """What every attack has. Parameters are set in `__init__`; what is learnt ends in `_`; `sklearn.base.clone` copies one.
+    """What every attack has: parameters set in `__init__`, learnt values that end in `_`. `sklearn.base.clone` copies it."""
 
-    Attributes:
-        threshold: "member" if score ≥ threshold; None if the attack names none, so that it must be chosen on a shadow.
-        needs: which shadows each example must have, from `"in"` and `"out"`; None if the attack needs no shadows at all.
-    """
+    @property
+    def threshold(self) -> float | None:
+        """"Member" if score ≥ threshold; None if the attack names none, so that it must be chosen on a shadow."""
 
-    threshold: float | None
-    needs: tuple[str, ...] | None
+    @property
+    def needs(self) -> tuple[str, ...] | None:
+        """Which shadows each example must have, from `"in"` and `"out"`; None if the attack needs no shadows at all."""
 
     def fit(self, bank: ShadowBank) -> Self:
         """Learn all that can be learnt from shadows."""
@@ -81,7 +81,7 @@ def leave_one_out(attack: Attack, bank: ShadowBank, answers: ArrayLike | None = 
     Raises:
         ValueError: answers of another shape than the bank's `[S, N]`.
     """
-    answers = bank.logits if answers is None else answers
+    answers = bank.logits if answers is None else as_array(answers)
     if np.shape(answers)[:2] != bank.member_mask.shape:
         raise InputError(f"answers must be [{', '.join(map(str, bank.member_mask.shape))}, C], as the bank's, got "
                          f"{list(np.shape(answers))}")
@@ -226,6 +226,18 @@ class ClassifierAttack(_WithParameters):
 class _AgainstItself(_WithParameters):
     """An attack that compares the target's answer about an example with the shadows' answers about the same example."""
 
+    online: bool
+    signal: Callable
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Which shadows each example must have."""
+        return ("in", "out") if self.online else ("out",)
+
+    def _kernel(self, values: np.ndarray, known: np.ndarray) -> np.ndarray:
+        """The scores of the examples that are known to have their shadows."""
+        raise NotImplementedError
+
     def fit(self, bank: ShadowBank) -> Self:
         """Keep what the shadows answer: `shadows_` `[S, N]`, `member_mask_` `[S, N]`, and the examples' `labels_` `[N]`."""
         self.shadows_, self.member_mask_, self.labels_ = bank.signal(self.signal), bank.member_mask, bank.labels
@@ -279,11 +291,8 @@ class LiRAAttack(_AgainstItself):
         self.signal = signal
 
     @property
-    def needs(self) -> tuple[str, ...]:
-        return ("in", "out") if self.online else ("out",)
-
-    @property
     def threshold(self) -> float | None:
+        """0 log-odds; None offline, where a score is no ratio of likelihoods."""
         return 0.0 if self.online else None
 
     def _kernel(self, values: np.ndarray, known: np.ndarray) -> np.ndarray:
@@ -309,10 +318,6 @@ class RMIAAttack(_AgainstItself):
         self.a = a
         self.online = online
         self.population = population
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        return ("in", "out") if self.online else ("out",)
 
     def _kernel(self, values: np.ndarray, known: np.ndarray) -> np.ndarray:
         nobodys = ~self.member_mask_.any(0)
@@ -361,7 +366,7 @@ def lira_offline(target_phi: ArrayLike, shadow_phi: ArrayLike, member_mask: Arra
 def rmia(target_confidence: ArrayLike, shadow_confidence: ArrayLike, member_mask: ArrayLike,
          population_target_confidence: ArrayLike, population_shadow_confidence: ArrayLike, gamma: float = 2.0,
          a: float = 0.3, mode: str = "offline") -> np.ndarray:
-    """RMIA, the robust attack: how many population points does the example beat? (Zarifzadeh et al. 2023, 2312.03262)
+    """RMIA, the robust attack: how many population points does the example beat (Zarifzadeh et al. 2023, 2312.03262)?
 
     With r(x) = p(x) / p̄(x), the target's confidence over that of models in general, the score of x is the share of
     population points z with r(x) / r(z) ≥ γ. Sorting r(z) once makes that O((N + Z) log Z).
@@ -447,7 +452,7 @@ def _checked_shadows(target: ArrayLike, shadows: ArrayLike, member_mask: ArrayLi
     if bad := int((~np.isfinite(target)).sum() + (~np.isfinite(shadows)).sum()):
         raise InputError(f"{whose}{bad} values are NaN or infinite")
     for kind in kinds:
-        lacking = ~mask.any(0) if kind == "in" else mask.all(0)
+        lacking = ~covered(mask, (kind,))
         if lacking.any():
             raise InputError(f"{int(lacking.sum())} of {len(lacking)} examples have no {kind}-shadow, so nothing can be "
                              f"said about them; train more shadows (now {len(mask)}) or leave them out yourself")

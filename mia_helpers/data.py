@@ -51,7 +51,7 @@ class ImageSet:
     name: str
     n_classes: int = field(default=10)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for attribute, dtype in (("images", torch.float32), ("labels", torch.int64)):
             value = getattr(self, attribute)
             if not isinstance(value, Tensor) or value.dtype != dtype:

@@ -1,6 +1,6 @@
-"""Trainings that remember less: augmentation and RelaxLoss. (DP-SGD: `private`; masks over the answers: `masks`.)
+"""Trainings that remember less: augmentation and RelaxLoss.
 
-Torch side: layers and loss functions for `training.fit`.
+Torch side: layers and loss functions for `training.fit`. DP-SGD is in `private`, masks over the answers in `masks`.
 """
 
 from collections.abc import Callable
@@ -26,6 +26,7 @@ class RandomShift(nn.Module):
         self.pixels = whole_number("pixels", pixels, 1)
 
     def forward(self, images: Tensor) -> Tensor:
+        """The images, moved while training."""
         if not self.training:
             return images
         n, _, height, width = images.shape
@@ -36,6 +37,7 @@ class RandomShift(nn.Module):
         return padded[torch.arange(n, device=images.device)[:, None, None], rows, columns].movedim(-1, 1)
 
     def extra_repr(self) -> str:
+        """What torch shows between the brackets."""
         return f"{self.pixels}"
 
 

@@ -6,6 +6,8 @@ an `InputError`, so that a command can tell it from a mistake of the program.
 
 import math
 import operator
+from collections.abc import Sized
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -61,7 +63,7 @@ def delta_below_1(delta: float) -> None:
 # ---- arrays
 
 
-def as_array(values: ArrayLike) -> np.ndarray:
+def as_array(values: Any) -> np.ndarray:
     """An array of what has rows: lists, arrays, pandas objects, tensors of any device and type, also with a gradient.
 
     NumPy has no bfloat16, so that becomes float32, which holds every one of its values.
@@ -75,7 +77,12 @@ def as_array(values: ArrayLike) -> np.ndarray:
     return values.to_numpy() if hasattr(values, "to_numpy") else np.asarray(values)
 
 
-def same_rows(**named: object) -> None:
+def n_rows(values: Any) -> int:
+    """How many examples there are in whatever a model takes; a sparse matrix has a shape, but no length."""
+    return values.shape[0] if len(getattr(values, "shape", ())) else len(values)
+
+
+def same_rows(**named: Any) -> None:
     """Pandas objects in one call must have one index: rows are paired by their place, and never reordered in silence.
 
     Only what has an index is looked at (None and arrays have none); different lengths are left to the checks of shapes.
@@ -145,7 +152,7 @@ def integers(name: str, values: ArrayLike, hint: str = "") -> np.ndarray:
     return array
 
 
-def labels_of_images(images: ArrayLike, labels: ArrayLike) -> np.ndarray:
+def labels_of_images(images: Sized, labels: ArrayLike) -> np.ndarray:
     """Labels as integers, one for each image, or an error."""
     same_rows(images=images, labels=labels)
     y = as_array(labels)

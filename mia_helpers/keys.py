@@ -19,6 +19,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,7 +37,7 @@ OF_CLASSES = {"__doc__", "__module__", "__qualname__", "__dict__", "__weakref__"
 OF_MODULES = set(vars(nn.Module()))
 
 
-class Undescribable(TypeError):
+class Undescribable(TypeError):  # noqa: N818 (says what is wrong)
     """A value that takes part in a result, but whose content cannot be told."""
 
 
@@ -78,7 +79,7 @@ def digest(value: object) -> str:
 class _Describer:
     """One description. Whatever has an identity is told once, in a table, and referred to by its number."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.numbers: dict[int, int] = {}
         self.waiting: deque = deque()
         self.alive: list = []  # an id stands for an object only while the object lives
@@ -90,7 +91,7 @@ class _Describer:
             table.append(self._tell(*self.waiting.popleft()))
         return table
 
-    def __call__(self, value: object, where: str) -> object:
+    def __call__(self, value: Any, where: str) -> object:
         if isinstance(value, np.generic):
             value = value.item()
         if type(value) in PLAIN:
@@ -111,13 +112,14 @@ class _Describer:
             self.waiting.append((value, where))
         return {"number": self.numbers[id(value)]}
 
-    def _tell(self, value: object, where: str) -> object:
+    def _tell(self, value: Any, where: str) -> object:
         if name := _library_name(value):
             return {"library": name}
-        for kind, tell in ((dict, self._dict), (list, self._list), (Tensor, self._tensor), (ImageSet, self._image_set),
-                           (type, self._class), (nn.Module, self._network), (types.FunctionType, self._function),
-                           (functools.partial, self._partial), (types.MethodType, self._method),
-                           (types.BuiltinFunctionType, self._builtin), (property, self._property)):
+        kinds: tuple[tuple[type, Callable[[Any, str], object]], ...] = (
+            (dict, self._dict), (list, self._list), (Tensor, self._tensor), (ImageSet, self._image_set), (type, self._class),
+            (nn.Module, self._network), (types.FunctionType, self._function), (functools.partial, self._partial),
+            (types.MethodType, self._method), (types.BuiltinFunctionType, self._builtin), (property, self._property))
+        for kind, tell in kinds:
             if isinstance(value, kind):
                 return {kind.__name__: tell(value, where)}
         if isinstance(value, staticmethod | classmethod):
@@ -156,7 +158,7 @@ class _Describer:
         return [self(value.images, where), self(value.labels, where)]
 
     def _class(self, value: type, where: str) -> list:
-        told = []
+        told: list[str | list] = []
         for cls in value.__mro__:
             if name := _library_name(cls) or (cls.__module__ if _library(cls.__module__) else None):
                 told.append(name)
@@ -252,7 +254,8 @@ def _hashed(array: np.ndarray) -> str:
 @functools.lru_cache(4096)
 def _steps(code: types.CodeType) -> tuple:
     """(instruction, argument by value, not by position), so that a docstring among the constants moves nothing."""
-    steps, before = [], None
+    steps: list[tuple] = []
+    before = None
     for step in dis.get_instructions(code):
         if step.opname == "STORE_NAME" and step.argval in ("__doc__", "__qualname__", "__firstlineno__"):
             steps.pop()  # in the body of a class inside a function: what was loaded for it
@@ -267,7 +270,7 @@ def _steps(code: types.CodeType) -> tuple:
 @functools.lru_cache(4096)
 def _names(code: types.CodeType) -> tuple[list[str], list[str], list[str]]:
     """Globals, attributes and imported modules that the code mentions, functions inside it included; sorted."""
-    found: tuple[set, set, set] = (set(), set(), set())
+    found = globals_, attributes, imports = set[str](), set[str](), set[str]()
     for name, argument in _steps(code):
         for kind, names in zip((GLOBAL, ATTRIBUTE, {"IMPORT_NAME"}), found):
             if name in kind:
@@ -275,7 +278,7 @@ def _names(code: types.CodeType) -> tuple[list[str], list[str], list[str]]:
         if isinstance(argument, types.CodeType):
             for names, more in zip(found, _names(argument)):
                 names.update(more)
-    return tuple(sorted(names) for names in found)
+    return sorted(globals_), sorted(attributes), sorted(imports)
 
 
 def _library(module: str | None) -> str | None:

@@ -50,7 +50,7 @@ def moved(images: Tensor, right: int = 0, down: int = 0, angle: float = 0.0) -> 
 
 
 def right_answers(ask: Ask, images: Tensor, labels: Tensor, changes: Sequence[Callable[[Tensor], Tensor]]) -> np.ndarray:
-    """Does the model still answer with the label when an image is changed? (Choquette-Choo et al. 2020, 2007.14321)
+    """Does the model still answer with the label when an image is changed (Choquette-Choo et al. 2020, 2007.14321)?
 
     Args:
         ask: images `[N, …]` to predicted labels `[N]`. images: `[N, …]`. labels: integers `[N]`.

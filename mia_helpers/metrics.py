@@ -3,7 +3,7 @@
 NumPy side: scores `[N]` (higher = more likely a member) and true memberships, a boolean array `[N]`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -129,9 +129,8 @@ def _pooled_report(scores: np.ndarray, is_member: np.ndarray, threshold: float |
     flat, truth = checked_scores(scores.ravel(), is_member.ravel())
     confidence_level(confidence)
     n_members, n_non_members, n_people = int(truth.sum()), int((~truth).sum()), n_non_member_people(is_member)
-    fprs = _supported(fprs, n_people)
     _, rank = np.unique(flat, return_inverse=True)
-    limits = {fpr: threshold_at_fpr(flat, truth, fpr) for fpr in fprs}
+    limits = {fpr: threshold_at_fpr(flat, truth, fpr) for fpr in _supported(fprs, n_people)}
 
     def measure(weights: np.ndarray) -> list[float]:  # [N], how often each example was drawn
         w = np.tile(weights, n_targets)
@@ -150,7 +149,7 @@ def _pooled_report(scores: np.ndarray, is_member: np.ndarray, threshold: float |
     accuracy, advantage = found[-2:] if threshold is not None else (None, None)
     return AttackReport(
         auc=found[0], accuracy=accuracy, advantage=advantage,
-        tpr_at_fpr=SupportedRates(dict(zip(fprs, found[1:])), n_people), threshold=threshold,
+        tpr_at_fpr=SupportedRates(dict(zip(limits, found[1:])), n_people), threshold=threshold,
         smallest_supported_fpr=10 / n_people, n_members=n_members, n_non_members=n_non_members, confidence=confidence)
 
 
@@ -390,7 +389,7 @@ def paired_difference(one: ArrayLike, other: ArrayLike, confidence: float = 0.95
     return mean_over_models(one - other, confidence)
 
 
-def aucs(scores: ArrayLike, is_member: ArrayLike) -> np.ndarray:
+def aucs(scores: Iterable[ArrayLike], is_member: Iterable[ArrayLike]) -> np.ndarray:
     """The AUC of each model's scores, `[T, N]` and bool `[T, N]` to float64 `[T]`."""
     return np.array([auc(values, truth).value for values, truth in zip(scores, is_member, strict=True)])
 
@@ -476,11 +475,12 @@ def epsilon_lower_bound(scores_calibration: ArrayLike, member_calibration: Array
     n_in, n_out = is_member.sum(), (~is_member).sum()
     bounds = _epsilon(np.round(tpr * n_in), n_in, np.round(fpr * n_out), n_out, delta, confidence)
     claimed = scores_test >= thresholds[np.argmax(bounds)]
-    return float(max(0.0, _epsilon(claimed[member_test].sum(), member_test.sum(), claimed[~member_test].sum(),
-                                   (~member_test).sum(), delta, confidence)))
+    bound = float(_epsilon(claimed[member_test].sum(), member_test.sum(), claimed[~member_test].sum(), (~member_test).sum(),
+                           delta, confidence))
+    return max(0.0, bound)
 
 
-def _epsilon(true_positives: ArrayLike, n_in: int, false_positives: ArrayLike, n_out: int, delta: float,
+def _epsilon(true_positives: np.ndarray | int, n_in: int, false_positives: np.ndarray | int, n_out: int, delta: float,
              confidence: float) -> np.ndarray:
     """The bound for counts at fixed thresholds; may be negative."""
     alpha = (1 - confidence) / 2

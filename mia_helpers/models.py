@@ -1,5 +1,8 @@
-"""The networks of the course. All return logits, never probabilities: a softmax inside the model and another one inside
-the loss would be the double-softmax mistake shown in notebook 02."""
+"""The networks of the course.
+
+All return logits, never probabilities: a softmax inside the model and another one inside the loss would be the
+double-softmax mistake shown in notebook 02.
+"""
 
 from torch import Tensor, nn
 
@@ -10,7 +13,7 @@ class ClassifierModel(nn.Module):
     Four 3 × 3 convolutions without padding (1 → 16 → 32 → 16 → 16 channels), then 6400 → 256 → 10.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.features = nn.Sequential(
             nn.Conv2d(1, 16, 3), nn.LeakyReLU(),
@@ -21,6 +24,7 @@ class ClassifierModel(nn.Module):
         self.classifier = nn.Sequential(nn.Flatten(), nn.Linear(6400, 256), nn.LeakyReLU(), nn.Linear(256, 10))
 
     def forward(self, images: Tensor) -> Tensor:
+        """The images' logits."""
         return self.classifier(self.features(images))
 
 
@@ -44,6 +48,7 @@ class SmallClassifier(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
+        """The images' logits."""
         return self.classifier(self.features(images))
 
 
@@ -63,4 +68,5 @@ class AttackNet(nn.Module):
         )
 
     def forward(self, outputs: Tensor) -> Tensor:
+        """The log-odds of "member"."""
         return self.layers(outputs).squeeze(-1)

@@ -20,11 +20,12 @@ def confidence_histograms(members: ArrayLike, non_members: ArrayLike, *, ax: Axe
                           colours: tuple[str, str] = (MEMBER, NON_MEMBER)) -> Axes:
     """Two histograms as outlines, values `[N]` each; the heights are shares of each group in per cent (log scale)."""
     ax = ax or plt.subplots(figsize=(6, 3.2), layout="constrained")[1]
+    edges = np.linspace(*limits, bins + 1).tolist()
     for values, colour, name in zip((members, non_members), colours, names):
         values = np.clip(np.asarray(values), *limits)
-        ax.hist(values, bins=np.linspace(*limits, bins + 1), weights=np.full(len(values), 100 / len(values)),
+        ax.hist(values, bins=edges, weights=np.full(len(values), 100 / len(values)),
                 histtype="stepfilled", alpha=0.25, color=colour)
-        ax.hist(values, bins=np.linspace(*limits, bins + 1), weights=np.full(len(values), 100 / len(values)),
+        ax.hist(values, bins=edges, weights=np.full(len(values), 100 / len(values)),
                 histtype="step", linewidth=1.8, color=colour, label=name)
     ax.set(xlabel=label, ylabel="share of the group (%)", xlim=limits)
     if log:
@@ -108,8 +109,10 @@ def estimates(rows: Mapping[str, Estimate], *, label: str, chance: float | None 
 
 
 def pareto(utility: ArrayLike, leakage: ArrayLike) -> np.ndarray:
-    """Positions of those that no other beats: none has more utility with no more leakage, or less leakage with no less
-    utility. By rising utility; `[N]` each."""
+    """Positions of those that no other beats, by rising utility; `[N]` each.
+
+    None has more utility with no more leakage, or less leakage with no less utility.
+    """
     utility, leakage = np.asarray(utility), np.asarray(leakage)
     best = [i for i in range(len(utility)) if not any(
         utility[j] >= utility[i] and leakage[j] <= leakage[i] and (utility[j] > utility[i] or leakage[j] < leakage[i])

@@ -10,6 +10,7 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +22,9 @@ from mia_helpers.cache import load_or_make
 from mia_helpers.data import ImageSet
 from mia_helpers.inputs import positive_numbers, whole_number
 from mia_helpers.training import bound_and_key, flushed_denormals, keep_freed_memory, reset_weights, seeded
+
+if TYPE_CHECKING:  # see _private_sgd
+    from opacus.optimizers import DPOptimizer
 
 MAX_GRADIENT_NUMBERS = 50_000_000  # held at once as gradients of single examples: 200 MB in float32
 
@@ -78,12 +82,12 @@ def train_private(model: nn.Module, data: ImageSet, target_epsilon: float, delta
     noise = 0.0
     if target_epsilon < math.inf:
         noise = _noise_multiplier(float(target_epsilon), float(delta), rate, epochs * steps)
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     keep_freed_memory()
     with seeded(seed), flushed_denormals():
         reset_weights(model)
-        model.to(device).train()
-        images, labels = data.images.to(device), data.labels.to(device)
+        model.to(where).train()
+        images, labels = data.images.to(where), data.labels.to(where)
         optimiser, account = _private_sgd(model, rate, batch_size, lr, momentum, noise, max_grad_norm)
         gradients_of_each = _gradients_of_each(model)
         history: dict[str, list[float]] = {"loss": [], "accuracy": []}
@@ -119,7 +123,8 @@ def _checked_settings(n: int, target_epsilon: float, delta: float, epochs: int, 
     return epochs, batch_size
 
 
-def _trained(model: nn.Module) -> dict[str, nn.Parameter]:
+def _trained(model: nn.Module) -> dict[str, Any]:
+    """The parameters that are trained, on which Opacus hangs attributes of its own."""
     return {name: p for name, p in model.named_parameters() if p.requires_grad}
 
 
@@ -148,8 +153,8 @@ def _gradients_of_each(model: nn.Module) -> Callable:
     return vmap(grad(loss_and_logits, has_aux=True), in_dims=(None, 0, 0), randomness="different")
 
 
-def _private_epoch(model: nn.Module, images: Tensor, labels: Tensor, gradients_of_each: Callable, optimiser: object,
-                   rate: float, steps: int) -> tuple[Tensor, int]:
+def _private_epoch(model: nn.Module, images: Tensor, labels: Tensor, gradients_of_each: Callable,
+                   optimiser: "DPOptimizer", rate: float, steps: int) -> tuple[Tensor, int]:
     """`steps` batches drawn at random; [sum of losses, number right] over the examples drawn, and how many these were."""
     from opacus.utils.uniform_sampler import UniformWithReplacementSampler
 
@@ -175,7 +180,7 @@ def _private_epoch(model: nn.Module, images: Tensor, labels: Tensor, gradients_o
 
 
 def load_or_train_private(model: nn.Module, data: ImageSet, target_epsilon: float, delta: float,
-                          **settings) -> PrivateTraining:
+                          **settings: Any) -> PrivateTraining:
     """`train_private(...)`, kept on disk: the second call reads what the first one trained.
 
     The key holds everything that determines the result, as that of `load_or_train` does, and Opacus' version.

@@ -7,13 +7,15 @@ import contextlib
 import copy
 import functools
 import hashlib
+import itertools
 import os
 import uuid
 import weakref
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 import joblib
 import numpy as np
@@ -38,6 +40,7 @@ from mia_helpers.training import flushed_denormals, keep_freed_memory, predict_l
 from mia_helpers.weights import refuse_single_examples, reset_weights, seeded, start_of
 
 TOGETHER = 64  # shadows that a GPU trains at once
+Found = TypeVar("Found")
 WEIGHT = "model."  # before the names of a shadow's weights in its file
 
 
@@ -89,7 +92,7 @@ def train_shadows(n_shadows: int, images: ArrayLike | Tensor, labels: ArrayLike 
                   fit: Callable[[np.ndarray, np.ndarray, int], object] | None = None,
                   answer: Callable[[object, np.ndarray], np.ndarray] | None = None, key: str | None = None,
                   n_members: int | None = None, n_candidates: int | None = None, in_pairs: bool = False, seed: int = 0,
-                  n_jobs: int | None = None, keep_models: bool = False, progress: bool = True, **recipe) -> ShadowBank:
+                  n_jobs: int | None = None, keep_models: bool = False, progress: bool = True, **recipe: Any) -> ShadowBank:
     """Train many models, each on its own random part of the examples, and ask all about all.
 
     Without `fit`, as `train_classifier` does, with the settings of a `Recipe`: `train_shadows(64, images, labels, lr=1e-3)`.
@@ -140,12 +143,11 @@ def train_shadows(n_shadows: int, images: ArrayLike | Tensor, labels: ArrayLike 
         mask[1::2, :n_candidates] = ~mask[::2, :n_candidates]
     draws = [_Draw(i, mask[i], _seed_of(seed, i)) for i in range(n_shadows)]
     design = {"n_members": n_members, "n_candidates": n_candidates} | ({"in_pairs": True} if in_pairs else {})
-    farm = _custom if fit is not None else _own
-    make, told, settings, network = farm(fit, answer, key, recipe, images, labels, n_jobs, keep_models)
-    folder = None
+    given = (answer, key, recipe, images, labels, n_jobs, keep_models)
+    make, told, settings, network = _own(*given) if fit is None else _custom(fit, *given)
     if told is not None:
         told = key_of(**told, design=design, seed=seed, data=[images, labels], torch=torch.__version__)
-        folder = told and cache_dir() / "shadows" / name_of(told)
+    folder = None if told is None else cache_dir() / "shadows" / name_of(told)
     bank = ShadowBank(np.empty(0), mask, labels, seed, settings | design)
     return _farm(lambda missing: make([draws[i] for i in missing]), folder, bank, draws, network, keep_models, progress)
 
@@ -164,8 +166,8 @@ class _Draw:
         return hashlib.sha256(np.packbits(self.members).tobytes() + f"{len(self.members)} {self.seed}".encode()).hexdigest()
 
 
-def _own(fit: None, answer: object, key: object, recipe: dict, images: np.ndarray, labels: np.ndarray, n_jobs: int | None,
-         keep: bool) -> tuple[Callable, dict | None, dict, Callable]:
+def _own(answer: object, key: object, recipe: dict, images: np.ndarray, labels: np.ndarray, n_jobs: int | None,
+         keep: bool) -> tuple[Callable, dict | None, dict, Callable | None]:
     """For a recipe: a function of draws that yields what `_farm` wants, what the key holds, settings, maker of networks."""
     if answer is not None or key is not None:
         raise TypeError("answer and key go with fit; without fit, shadows are torch modules, and the cache knows all")
@@ -174,6 +176,7 @@ def _own(fit: None, answer: object, key: object, recipe: dict, images: np.ndarra
         network = plan.model()
     plan = plan.settled(network)
     settings = plan.training | {"method": plan.method}
+    assert plan.device is not None  # settled
     told = {"code": _train_one if plan.method == "sequential" else _train_together, "model": lambda: start_of(network),
             "settings": settings, "device": torch.device(plan.device).type}
     if plan.method == "vmap":
@@ -218,10 +221,10 @@ def _train_with(draw: _Draw, fit: Callable, answer: Callable, inputs: np.ndarray
         with _said_to_copy("fit"):
             model = fit(_read_only(inputs[draw.members]), _read_only(labels[draw.members]), draw.seed)
         _refuse_shared(run, draw.index, model)
-        before = zlib.crc32(inputs)
+        before = zlib.crc32(inputs.data)
         with _said_to_copy("answer"):
             logits = np.asarray(answer(model, inputs), dtype=np.float32)
-    if zlib.crc32(inputs) != before:  # torch.from_numpy shares memory and asks nobody
+    if zlib.crc32(inputs.data) != before:  # torch.from_numpy shares memory and asks nobody
         raise ValueError(f"answer {CHANGES}")
     if logits.ndim != 2 or len(logits) != len(inputs) or not np.isfinite(logits).all():
         raise ValueError(f"answer must return finite logits [{len(inputs)}, C], got {list(logits.shape)} with "
@@ -255,8 +258,8 @@ def _weights_of(model: object) -> dict[str, Tensor]:
     Raises:
         TypeError: another kind of model, or one with a state beside its tensors.
     """
-    state = model.state_dict() if isinstance(model, nn.Module) else {None: None}
-    if not all(isinstance(value, Tensor) for value in state.values()):
+    state = model.state_dict() if isinstance(model, nn.Module) else None
+    if state is None or not all(isinstance(value, Tensor) for value in state.values()):
         raise TypeError(f"keep_models with key writes the tensors of torch modules, and fit returned a "
                         f"{type(model).__name__}; leave key out, and the models are kept in memory")
     return {name: value.detach().cpu() for name, value in state.items()}
@@ -299,6 +302,7 @@ def _parts(model: object) -> Iterator[tuple[tuple, object]]:
         model = model.__self__
     if not isinstance(model, tuple):
         yield ("object", id(model)), model
+    inner: Collection
     if isinstance(model, Pipeline):
         inner = [model.steps[-1][1]]
     elif isinstance(model, tuple | list):
@@ -344,8 +348,9 @@ def _farm(make: Callable[[list[int]], Iterator[tuple[int, np.ndarray, object]]],
                 write_entry(parts[i], tensors, {"shadow": i, "draw": draws[i].digest, "model": weights is not None})
         if _open(whole) is None:
             _assemble(parts, whole)
-        models = [_restored(network, _read(part, draw, True)) for part, draw in zip(parts, draws)] if keep else None
-        return replace(bank, logits=_open(whole), models=models)
+        models = [_restored(network, _there(_read(part, draw, True), part)) for part, draw in zip(parts, draws)
+                  ] if keep and network else None
+        return replace(bank, logits=_there(_open(whole), whole), models=models)
     finally:
         lock.release()
 
@@ -356,6 +361,13 @@ def _read(part: Path, draw: _Draw, with_model: bool) -> dict[str, Tensor] | None
     here = content.get("draw") == draw.digest and (content.get("model") or not with_model)
     return {name.removeprefix(WEIGHT): value for name, value in tensors.items() if name != "logits"
             } if here and with_model else (tensors if here else None)
+
+
+def _there(found: Found | None, path: Path) -> Found:
+    """What was found in a file that this call has just read or written; an error if it is gone or damaged since."""
+    if found is None:
+        raise OSError(f"{path} was removed or damaged while it was in use; call again")
+    return found
 
 
 def _restored(network: Callable[[], nn.Module], weights: dict[str, Tensor]) -> nn.Module:
@@ -388,7 +400,7 @@ def _parallel(draws: list[_Draw], n_jobs: int | None, train: Callable, arguments
         yield from joblib.Parallel(n_jobs=n_jobs, return_as=return_as, mmap_mode="c")(tasks)
 
 
-def _with_shift(shift: int, train: Callable, *arguments) -> tuple[int, np.ndarray, object]:
+def _with_shift(shift: int, train: Callable, *arguments: Any) -> tuple[int, np.ndarray, object]:
     """`train(*arguments)` with the caller's `MIA_SEED_SHIFT`, which a worker elsewhere, or one started earlier, has not."""
     if seed_shift() != shift:
         os.environ[VARIABLE] = str(shift)
@@ -477,7 +489,8 @@ def _train_together(model: Callable, inputs: Tensor, targets: Tensor, members: T
 
 def _starts(model: Callable, seeds: list[int], n: int, epochs: int, device: torch.device) -> tuple[list[nn.Module], Tensor]:
     """For each seed a network before its first step, and the order of its examples, integers `[M, epochs, n]`."""
-    networks, orders = [], []
+    networks: list[nn.Module] = []
+    orders = []
     for seed in seeds:
         with seeded(seed):
             network = model()
@@ -494,12 +507,10 @@ def _starts(model: Callable, seeds: list[int], n: int, epochs: int, device: torc
 def _assemble(parts: list[Path], bank: Path) -> None:
     """One array file `[S, N, C]` from the shadows' files, written piece by piece and moved into place when complete."""
     with atomic_path(bank) as temporary:
-        whole = None
-        for i, part in enumerate(parts):
-            logits = read_entry(part)[0]["logits"].numpy()
-            if whole is None:
-                shape = (len(parts), *logits.shape)
-                whole = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
+        pieces = (_there(read_entry(part), part)[0]["logits"].numpy() for part in parts)
+        first = next(pieces)
+        whole = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=(len(parts), *first.shape))
+        for i, logits in enumerate(itertools.chain([first], pieces)):
             whole[i] = logits
         whole.flush()
 

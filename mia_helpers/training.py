@@ -13,6 +13,7 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -110,24 +111,24 @@ def fit(model: nn.Module, inputs: Tensor, targets: Tensor, loss_function: Callab
         raise ValueError(f"patience={patience} needs a validation set and at least 1 epoch")
     if not any(p.requires_grad for p in model.parameters()):
         raise ValueError(f"{type(model).__name__} has no weights to train: all parameters are frozen (requires_grad=False)")
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     keep_freed_memory()
     layout = torch.channels_last if inputs.ndim == 4 else torch.contiguous_format
     with seeded(seed), flushed_denormals():
         reset_weights(model)
-        model.to(device, memory_format=layout).train()
-        inputs, targets = inputs.to(device).contiguous(memory_format=layout), targets.to(device)
+        model.to(where).to(memory_format=layout).train()
+        inputs, targets = inputs.to(where).contiguous(memory_format=layout), targets.to(where)
         refuse_single_examples(model, inputs, batch_size)
         optimiser = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay, fused=True)
         history: dict[str, list[float]] = {}
-        best = (math.inf, 0, None)
+        best: tuple[float, int, dict | None] = (math.inf, 0, None)  # validation loss, epoch, weights
         for epoch in tqdm(range(epochs), desc="training", unit="epoch", leave=False, disable=not progress):
             values = _epoch(model, inputs, targets, loss_function, optimiser, batch_size)
             if not math.isfinite(values["loss"]):
                 raise ValueError(f"the loss is {values['loss']} after epoch {epoch + 1}; lower the learning rate (now {lr}) "
                                  "or look for extreme inputs")
             if validation:
-                outputs, labels = _forward(model, validation[0], device), validation[1].to(device)
+                outputs, labels = _forward(model, validation[0], where), validation[1].to(where)
                 values["validation_loss"] = loss_function(outputs, labels).item()
                 values["validation_accuracy"] = _n_correct(outputs, labels).item() / len(labels)
                 model.train()
@@ -157,7 +158,7 @@ def _epoch(model: nn.Module, inputs: Tensor, targets: Tensor, loss_function: Cal
     return {"loss": total_loss.item() / len(inputs), "accuracy": n_correct.item() / len(inputs)}
 
 
-def load_or_train(model: nn.Module, data: ImageSet, **settings) -> TrainingResult:
+def load_or_train(model: nn.Module, data: ImageSet, **settings: Any) -> TrainingResult:
     """`train_classifier(model, data, **settings)`, kept on disk: the second call reads what the first one trained.
 
     The key holds everything that determines the result: the network with its code and frozen weights, data, settings, the
@@ -166,7 +167,8 @@ def load_or_train(model: nn.Module, data: ImageSet, **settings) -> TrainingResul
     return _load_or(train_classifier, (model, data), settings)
 
 
-def load_or_fit(model: nn.Module, inputs: Tensor, targets: Tensor, loss_function: Callable, **settings) -> TrainingResult:
+def load_or_fit(model: nn.Module, inputs: Tensor, targets: Tensor, loss_function: Callable,
+                **settings: Any) -> TrainingResult:
     """`fit(...)`, kept on disk in the same way; the loss function is known by its code and what it holds."""
     return _load_or(fit, (model, inputs, targets, loss_function), settings)
 

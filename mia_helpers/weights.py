@@ -3,6 +3,7 @@
 import contextlib
 import copy
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -36,13 +37,13 @@ def reset_weights(model: nn.Module) -> None:
     if lazy := [name for name, p in model.named_parameters() if nn.parameter.is_lazy(p)]:
         raise ValueError(f"{', '.join(lazy)} have no shape yet; call the model once on a few examples before training")
     frozen = [name for name, layer in model.named_modules() if _is_frozen(model, name, layer)]
-    kept = [p for p in model.parameters() if not p.requires_grad]
+    kept: list[Tensor] = [p for p in model.parameters() if not p.requires_grad]
     kept += [b for name in frozen for b in model.get_submodule(name)._buffers.values() if b is not None]
     before = [(tensor, tensor.clone()) for tensor in (*model.parameters(), *model.buffers())]
     values = [(tensor, value) for tensor, value in before if any(tensor is k for k in kept)]
     try:
         drawn_by_hand = {id(p) for layer in model.modules() if parametrize.is_parametrized(layer)
-                         for made in layer.parametrizations.values() for p in made._parameters.values()}
+                         for made in _parametrisations(layer).values() for p in made._parameters.values()}
         for p in trainable:  # whatever is left as it is now has not been drawn
             if p.is_floating_point() and id(p) not in drawn_by_hand:
                 p.fill_(torch.nan)
@@ -76,6 +77,12 @@ def _is_frozen(model: nn.Module, name: str, layer: nn.Module) -> bool:
     return bool(own) and not any(p.requires_grad for p in own)
 
 
+def _parametrisations(layer: nn.Module) -> dict[str, Any]:
+    """Tensor -> the parts that make it, a ParametrizationList; of a layer that has some."""
+    made = layer.parametrizations
+    return dict(made.items()) if isinstance(made, nn.ModuleDict) else {}
+
+
 def _draw(name: str, layer: nn.Module) -> None:
     draw = getattr(layer, "reset_parameters", None)
     if not callable(draw) and layer._parameters:
@@ -88,18 +95,20 @@ def _draw(name: str, layer: nn.Module) -> None:
 
 def _draw_parametrised(name: str, layer: nn.Module) -> None:
     """Draw the layer without its parametrisations, then give each the tensor that it is to make."""
-    plain = object.__new__(parametrize.type_before_parametrizations(layer))  # a deep copy would share the class made for it
+    made_by = _parametrisations(layer)
+    # Not a deep copy, which would share the class that was made for the layer.
+    plain: Any = object.__new__(parametrize.type_before_parametrizations(layer))
     vars(plain).update(vars(layer), _modules={k: v for k, v in layer._modules.items() if k != "parametrizations"})
-    shapes = layer._parameters | {made: getattr(layer, made) for made in layer.parametrizations}
+    shapes = layer._parameters | {made: getattr(layer, made) for made in made_by}
     plain._parameters = {own: p if p is None else nn.Parameter(torch.full_like(p, torch.nan)) for own, p in shapes.items()}
     draw = getattr(plain, "reset_parameters", None) or getattr(plain, "_reset_parameters", None)
     if draw is None:
-        raise _not_drawn(name, layer, next(iter(layer.parametrizations)))
+        raise _not_drawn(name, layer, next(iter(made_by)))
     draw()
     for own, p in layer._parameters.items():
         if p is not None:
             p.copy_(plain._parameters[own])
-    for made, parts in layer.parametrizations.items():
+    for made, parts in made_by.items():
         value = plain._parameters[made].detach()
         if value.isnan().any():
             raise _not_drawn(name, layer, made)

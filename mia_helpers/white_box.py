@@ -15,8 +15,8 @@ from mia_helpers.ask import as_inputs, evaluating, module_answers, place
 from mia_helpers.inputs import InputError, InputTypeError, labels_of_images, whole_number
 
 
-def gradient_norms(model: nn.Module, images: Tensor, labels: Tensor, *, parameters: Sequence[str] | None = None,
-                   chunk: int = 100) -> np.ndarray:
+def gradient_norms(model: nn.Module, images: Tensor | np.ndarray, labels: Tensor | np.ndarray, *,
+                   parameters: Sequence[str] | None = None, chunk: int = 100) -> np.ndarray:
     """For each example the norm of the loss's gradient, one number for each parameter tensor (Nasr et al. 2018, 1812.00910).
 
     All examples of a chunk at once with `torch.func` (`vmap` over `grad`), in float64 and evaluation mode: the members'

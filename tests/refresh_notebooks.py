@@ -63,8 +63,11 @@ def merge_streams(outputs: list[NotebookNode]) -> list[NotebookNode]:
 
 
 def sockets_in(folder: str) -> Config:
-    """Have a kernel talk through sockets in `folder`. Over TCP a kernel on a busy machine and its client now and then wait
-    for each other for ever, for instance when two that start together pick the same port."""
+    """Have a kernel talk through sockets in `folder`.
+
+    Over TCP a kernel on a busy machine and its client now and then wait for each other for ever, for instance when two that
+    start together pick the same port.
+    """
     if not hasattr(socket, "AF_UNIX") or len(folder) > 80:  # a path to a socket may have some hundred bytes
         return Config()
     return Config({"KernelManager": {"transport": "ipc", "ip": str(Path(folder, "kernel"))}})

@@ -48,7 +48,7 @@ def test_a_module_is_asked_as_predict_logits_does(network):
         np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.parametrize("dtype, out, digits", [(torch.float64, np.float64, 1e-6), (torch.float32, np.float32, 1e-6),
+@pytest.mark.parametrize(("dtype", "out", "digits"), [(torch.float64, np.float64, 1e-6), (torch.float32, np.float32, 1e-6),
                                                (torch.bfloat16, np.float32, 0.05), (torch.float16, np.float32, 0.01)])
 def test_a_module_is_asked_in_the_type_of_its_parameters(network, dtype, out, digits):
     expected = ask(network, X)
@@ -254,7 +254,7 @@ def test_models_that_cannot_be_asked(name):
     assert isinstance(caught.value, InputError) and "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("settings, message", [({"floor": 0}, "floor must lie between 0 and 0.5, got 0"),
+@pytest.mark.parametrize(("settings", "message"), [({"floor": 0}, "floor must lie between 0 and 0.5, got 0"),
                                                ({"floor": 0.5}, "floor"),
                                                ({"batch_size": 0}, "batch_size must be at least 1")])
 def test_settings_out_of_range(network, settings, message):

@@ -214,7 +214,7 @@ def test_the_network_takes_any_number_of_classes_and_extreme_logits(n_classes):
     assert np.isfinite(attack.score(logits * 5e3, labels)).all()
 
 
-@pytest.mark.parametrize("name, value", [("epochs", 0), ("lr", -1.0), ("batch_size", 0)])
+@pytest.mark.parametrize(("name", "value"), [("epochs", 0), ("lr", -1.0), ("batch_size", 0)])
 def test_bad_settings_of_the_network(name, value):
     with pytest.raises(ValueError, match=f"{name} must be a positive number, got {value}"):
         network(seed=0, **QUICK | {name: value}).fit(one_shadow(*outputs(20, seed=22)))

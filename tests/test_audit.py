@@ -226,7 +226,7 @@ def test_draws_are_tested_at_the_level_at_which_they_are_reported():
     assert passed[0] and not passed[-1]
 
 
-@pytest.mark.parametrize("n_shadows, seed", [(1, 0), (2, 1), (3, 2), (8, 3)])
+@pytest.mark.parametrize(("n_shadows", "seed"), [(1, 0), (2, 1), (3, 2), (8, 3)])
 def test_the_level_counts_the_attacks_that_are_run(n_shadows, seed):
     y, is_member, given = with_shadows(seed, n_shadows=n_shadows)
     for mask in (given["member_mask"], np.zeros_like(given["member_mask"])):
@@ -411,7 +411,7 @@ def test_logits_that_look_like_probabilities_are_pointed_out():
     assert "look like probabilities" in audit(y, is_member, logits=p, at_fpr=0.05).warnings[0]
 
 
-@pytest.mark.parametrize("rate, text", [(10 / 285, "0.036"), (0.05, "0.05"), (0.01, "0.01"), (1e-5, "1e-05"),
+@pytest.mark.parametrize(("rate", "text"), [(10 / 285, "0.036"), (0.05, "0.05"), (0.01, "0.01"), (1e-5, "1e-05"),
                                         (0.0101, "0.011")])
 def test_rates_are_rounded_up(rate, text):
     assert rounded_up(rate) == text

@@ -1,4 +1,4 @@
-"""The exercises' checks: a plausible wrong answer is told why it is wrong. (Stubs and solutions run in the notebooks.)"""
+"""The exercises' checks: a plausible wrong answer is told why it is wrong. Stubs and solutions run in the notebooks."""
 
 import math
 import re

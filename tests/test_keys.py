@@ -63,7 +63,7 @@ def test_plain_values_are_told_apart_exactly_if_they_differ(a, b):
     (functools.partial(pow, 2), functools.partial(pow, 3)), (lambda x, y: x - y, lambda x, y: y - x),
     (lambda x: x + 1, lambda x: x + 2), (lambda x, a=1: x, lambda x, a=2: x), (lambda *, a=1: a, lambda *, a=2: a),
     (np.random.default_rng(0), np.random.default_rng(1)), (range(3), range(4)), (slice(1), slice(2)),
-    (lambda: [x for x in range(3)], lambda: [x for x in range(4)]), (nn.ReLU, nn.GELU), (nn.Dropout(0.1), nn.Dropout(0.2)),
+    (lambda: [-x for x in range(3)], lambda: [-x for x in range(4)]), (nn.ReLU, nn.GELU), (nn.Dropout(0.1), nn.Dropout(0.2)),
     (pictures([0, 1]), pictures([1, 0])),
 ])
 def test_what_acts_differently_is_told_apart(one, other):
@@ -131,7 +131,7 @@ def test_a_change_anywhere_in_the_code_that_takes_part_is_noticed(change):
 
 @pytest.mark.parametrize("change", [
     ("RATE = 0.5", "\n\n# half\nRATE = 0.5"), ("    return 1", '    """One."""\n        return 1'),
-    ("    return x * scale", '    """Scaled."""\n    # so\n    return x * scale'), 
+    ("    return x * scale", '    """Scaled."""\n    # so\n    return x * scale'),
     ("size = 3", '"""Local."""\n        size = 3'),
     ("class Net(nn.Module):", 'class Net(nn.Module):\n    """A net."""'),
     ("    def inside(x):", '    def inside(x):\n            "In."'),

@@ -111,7 +111,7 @@ def test_rmia_against_all_pairs(data, options):
     np.testing.assert_allclose(found, slow_rmia(*data, **options), atol=1e-12)
 
 
-@pytest.mark.parametrize("attack, slow", [(lira_online, slow_lira_online), (lira_offline, slow_lira_offline)])
+@pytest.mark.parametrize(("attack", "slow"), [(lira_online, slow_lira_online), (lira_offline, slow_lira_offline)])
 def test_auto_takes_a_variance_for_each_example_from_64_shadows_on(attack, slow):
     for n_shadows, variance in ((63, "global"), (64, "per-example")):
         data = problem(1, n_shadows, 12, at_least=5)
@@ -315,7 +315,7 @@ def aucs_of(attack: str, **world) -> list[float]:
     return found
 
 
-@pytest.mark.parametrize("n_shadows, share", [(2, 0.5), (3, 0.3), (5, 0.75), (16, 0.1), (70, 0.2)])
+@pytest.mark.parametrize(("n_shadows", "share"), [(2, 0.5), (3, 0.3), (5, 0.75), (16, 0.1), (70, 0.2)])
 @pytest.mark.parametrize("attack", ["lira_online", "lira_offline", "rmia"])
 def test_noise_is_worth_a_half_however_few_shadows(attack, n_shadows, share):
     found = aucs_of(attack, n_shadows=n_shadows, n=300 if n_shadows < 70 else 100, effect=0.0, share=share)
@@ -324,8 +324,11 @@ def test_noise_is_worth_a_half_however_few_shadows(attack, n_shadows, share):
 
 
 def test_a_balanced_design_leaks_through_the_number_of_shadows():
-    """What the test above could find: if the target comes from a design in which each example is in exactly half of the
-    models, then members have one in-shadow less. On noise that alone takes the AUC away from a half (here to 0.46)."""
+    """What the test above could find.
+
+    If the target comes from a design in which each example is in exactly half of the models, then members have one in-shadow
+    less. On noise that alone takes the AUC away from a half (here to 0.46).
+    """
     found = aucs_of("lira_online", n_shadows=5, n=300, effect=0.0, balanced=True)
     assert np.mean([f.value for f in found]) < 0.48
 
@@ -521,7 +524,7 @@ def test_one_shadow_has_no_variance_of_its_own():
         assert np.isfinite(attack(*many, variance="global")).all()
 
 
-@pytest.mark.parametrize("options, message", [
+@pytest.mark.parametrize(("options", "message"), [
     ({"mode": "both"}, "mode must be 'offline' or 'online', got 'both'"), ({"mode": None}, "mode must be"),
     ({"gamma": 0}, "gamma must be positive .* got gamma=0, a=0.3"), ({"gamma": -1.0}, "gamma=-1.0"),
     ({"gamma": math.nan}, "gamma=nan"), ({"gamma": math.inf}, "gamma=inf"),
@@ -531,7 +534,7 @@ def test_rmia_refuses_settings_out_of_range(options, message):
         rmia(*confidences(0, 4, 5, 5), **options)
 
 
-@pytest.mark.parametrize("position, name", [(0, "target"), (1, "shadow"), (3, "population"), (4, "population shadow")])
+@pytest.mark.parametrize(("position", "name"), [(0, "target"), (1, "shadow"), (3, "population"), (4, "population shadow")])
 @pytest.mark.parametrize("value", [-0.001, 1.001])
 def test_rmia_refuses_what_is_no_probability(position, name, value):
     data = list(confidences(0, 4, 5, 6))
@@ -541,7 +544,7 @@ def test_rmia_refuses_what_is_no_probability(position, name, value):
         rmia(*data)
 
 
-@pytest.mark.parametrize("q, shadow_q, message", [
+@pytest.mark.parametrize(("q", "shadow_q", "message"), [
     ([], np.zeros((4, 0)), r"^population: no shadows or no examples: .* \[4, 0\]"),
     ([0.5, 0.6], np.full((3, 2), 0.5), "4 shadows for the examples, but 3 for the population"),
     ([0.5], np.full((4, 2), 0.5), r"^population: expected .* got \[1\], \[4, 2\]"),

@@ -103,7 +103,7 @@ def test_delong_interval_covers_the_truth_as_often_as_it_says():
     assert np.mean([f.value for f in found]) == pytest.approx(truth, abs=0.01)
 
 
-@pytest.mark.parametrize("n_members, n_non_members", [(2, 2), (5, 20), (20, 5), (100, 100)])
+@pytest.mark.parametrize(("n_members", "n_non_members"), [(2, 2), (5, 20), (20, 5), (100, 100)])
 def test_complete_separation_leaves_one_end_open(n_members, n_non_members):
     scores = np.concatenate([np.ones(n_members), np.zeros(n_non_members)])
     is_member = scores == 1
@@ -143,7 +143,7 @@ def test_infinite_scores_only_count_by_rank():
 
 
 # Newcombe (1998), Statistics in Medicine 17, 857-872, table I, method 5 (Clopper-Pearson).
-@pytest.mark.parametrize("k, n, low, high", [(81, 263, 0.2527, 0.3676), (0, 20, 0.0000, 0.1684),
+@pytest.mark.parametrize(("k", "n", "low", "high"), [(81, 263, 0.2527, 0.3676), (0, 20, 0.0000, 0.1684),
                                              (1, 29, 0.0009, 0.1776)])
 def test_proportion_has_the_published_interval(k, n, low, high):
     found = proportion(k, n)
@@ -151,7 +151,8 @@ def test_proportion_has_the_published_interval(k, n, low, high):
     assert (found.low, found.high) == pytest.approx((low, high), abs=5.1e-5)
 
 
-@pytest.mark.parametrize("k, n, confidence", [(3, 17, 0.95), (9, 10, 0.8), (500, 1000, 0.99), (0, 7, 0.95), (7, 7, 0.9)])
+@pytest.mark.parametrize(("k", "n", "confidence"), [(3, 17, 0.95), (9, 10, 0.8), (500, 1000, 0.99), (0, 7, 0.95),
+                                                    (7, 7, 0.9)])
 def test_proportion_has_the_tails_it_should(k, n, confidence):
     found, tail = proportion(k, n, confidence), (1 - confidence) / 2
 
@@ -167,7 +168,7 @@ def test_proportion_has_the_tails_it_should(k, n, confidence):
 
 
 # Newcombe (1998), Statistics in Medicine 17, 873-890, table II, method 10.
-@pytest.mark.parametrize("k1, n1, k2, n2, low, high", [
+@pytest.mark.parametrize(("k1", "n1", "k2", "n2", "low", "high"), [
     (56, 70, 48, 80, 0.0524, 0.3339), (9, 10, 3, 10, 0.1705, 0.8090), (5, 56, 0, 29, -0.0381, 0.1926),
     (0, 10, 0, 10, -0.2775, 0.2775)])
 def test_advantage_has_the_published_interval(k1, n1, k2, n2, low, high):
@@ -209,8 +210,11 @@ def test_tpr_interval_holds_the_value_and_the_interval_at_a_fixed_threshold(data
 
 
 def test_tpr_interval_worked_out_by_hand():
-    """Non-members 0 … 99. At 10 %, Binomial(100, 0.1) is at least 4, and at most 17, each with a probability of more than
-    1 − 5 % / 4: the thresholds are above the 4th non-member from the top, and above the 18th."""
+    """The non-members are 0 … 99.
+
+    At 10 %, Binomial(100, 0.1) is at least 4, and at most 17, each with a probability of more than 1 − 5 % / 4: the
+    thresholds are above the 4th non-member from the top, and above the 18th.
+    """
     at = binom(100, 0.1)
     assert at.sf(3) > 0.9875 > at.sf(4) and at.cdf(17) > 0.9875 > at.cdf(16)
     members = np.array([98.5] * 10 + [90.5] * 5 + [82.5] * 7 + [82.0] * 18)
@@ -271,7 +275,7 @@ def test_true_positives_at_fprs_that_are_no_exact_floats():
             assert metrics.true_positives_at_fpr(scores, is_member, k / n) == k + 1, (k, n)
 
 
-@pytest.mark.parametrize("fpr, expected", [(0.5, 0.0), (0.999, 0.0), (1.0, 1.0)])
+@pytest.mark.parametrize(("fpr", "expected"), [(0.5, 0.0), (0.999, 0.0), (1.0, 1.0)])
 def test_constant_scores_catch_nobody_before_everybody(fpr, expected):
     report = attack_report(np.zeros(60), np.arange(60) < 20, fprs=(fpr,))
     assert report.tpr_at_fpr[fpr].value == expected
@@ -498,6 +502,12 @@ def test_pooled_values_are_those_of_all_scores_together(threshold, decimals):
     assert report.smallest_supported_fpr == 10 / (~is_member).any(0).sum() > flat.smallest_supported_fpr
 
 
+def test_a_rate_asked_for_twice_moves_no_other():
+    scores, is_member = pooled(3, 150, seed=0)
+    once, twice = (attack_report(scores, is_member, fprs=fprs) for fprs in ((0.3, 0.08), (0.3, 0.3, 0.08)))
+    assert twice.tpr_at_fpr == once.tpr_at_fpr
+
+
 def test_asking_many_targets_about_the_same_people_supports_no_lower_rate():
     rng = np.random.default_rng(0)
     is_member = np.tile(np.arange(40) < 20, (50, 1))  # 20 non-members, asked about at 50 targets
@@ -633,7 +643,7 @@ CLEAR = claims(40, 40, 0, 40)  # calibration that puts the threshold at 1
 
 # Clopper-Pearson limits from Newcombe (1998), Statistics in Medicine 17, 857-872, table I, method 5:
 # 81/263: 0.2527 … 0.3676; 15/148: 0.0579 … 0.1617; 0/20: 0 … 0.1684; 1/29: 0.0009 … 0.1776; complements by symmetry.
-@pytest.mark.parametrize("counts, expected", [
+@pytest.mark.parametrize(("counts", "expected"), [
     ((20, 20, 0, 20), math.log(0.8316 / 0.1684)),
     ((81, 263, 15, 148), math.log(0.2527 / 0.1617)),
     ((81, 263, 1, 29), math.log(0.2527 / 0.1776)),
@@ -647,7 +657,7 @@ def test_epsilon_from_published_limits(counts, expected):
 
 @pytest.mark.parametrize("delta", [0.0, 0.01, 0.1])
 @pytest.mark.parametrize("confidence", [0.5, 0.9, 0.99])
-@pytest.mark.parametrize("n_in, n_out", [(50, 50), (10, 200), (200, 10)])
+@pytest.mark.parametrize(("n_in", "n_out"), [(50, 50), (10, 200), (200, 10)])
 def test_epsilon_of_perfect_separation(n_in, n_out, confidence, delta):
     tail = (1 - confidence) / 2
     tpr, fpr = tail ** (1 / n_in), 1 - tail ** (1 / n_out)  # all n, or none of n: closed forms
@@ -750,7 +760,7 @@ def test_infinite_scores_have_no_threshold(call):
         call()
 
 
-@pytest.mark.parametrize("settings, message", [
+@pytest.mark.parametrize(("settings", "message"), [
     ({"delta": 1.0}, r"delta must lie in \[0, 1\), got 1"), ({"delta": -0.1}, "delta"), ({"delta": math.nan}, "delta"),
     ({"confidence": 0}, "between 0 and 1"), ({"confidence": 1}, "between 0 and 1"), ({"confidence": 95}, "between 0 and 1"),
     ({"confidence": math.nan}, "between 0 and 1")])
@@ -768,7 +778,7 @@ def test_epsilon_refuses_scores_that_do_not_fit(part, case):
         epsilon_lower_bound(*(bad + CLEAR if part == "calibration" else CLEAR + bad))
 
 
-@pytest.mark.parametrize("rates, names", [
+@pytest.mark.parametrize(("rates", "names"), [
     ((0.1, 0.01, 0.25), ["0.1", "0.01", "0.25"]), ((0.0101, 0.01009, 0.1), ["0.0101", "0.01009", "0.1"]),
     ((0.123456,), ["0.123"]), ((0.05, 0.050001, 0.0500001), ["0.05", "0.050001", "0.0500001"])])
 def test_columns_of_near_rates_have_names_of_their_own(rates, names):

@@ -271,7 +271,7 @@ def sources_have_the_right_author(notebook, path):
 @rule
 def ruff_finds_nothing(notebook, path):
     result = subprocess.run([sys.executable, "-m", "ruff", "check", "--quiet", "--no-cache", "--output-format", "concise",
-                             "--stdin-filename", path.name, "-"], cwd=ROOT, input=nbformat.writes(notebook),
+                             "--stdin-filename", f"notebooks/{path.name}", "-"], cwd=ROOT, input=nbformat.writes(notebook),
                             capture_output=True, text=True)
     return [line for line in (result.stdout + result.stderr).splitlines() if line.strip()] if result.returncode else []
 

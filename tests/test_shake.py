@@ -112,7 +112,7 @@ def test_a_run_during_which_the_notebook_was_edited_is_a_problem_and_is_not_kept
     assert not list((folder / "cache").rglob("*.json"))
 
 
-@pytest.mark.parametrize("values, low, high, margin", [
+@pytest.mark.parametrize(("values", "low", "high", "margin"), [
     ([1.0, 2.0, 3.0], 0, 10, 2.0), ([1.0, 2.0, 3.0], None, 10, 8.0), ([1.0, 2.0, 3.0], 0, None, 2.0),
     ([1.0, 2.0, 3.0], 4, 10, -2.0), ([1.0, 2.0, 3.0], None, None, None), ([2.0, 2.0], 0, 3, None),
     ([2.0, 2.0], 2, None, None), ([2.0, 2.0], 3, None, 0.0),
@@ -257,7 +257,7 @@ def test_claims_are_written_down_and_do_not_stop(monkeypatch, tmp_path, capsys):
     assert "✗ b is 0.3, not at least 0.5" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("check, limit, good, bad", [
+@pytest.mark.parametrize(("check", "limit", "good", "bad"), [
     (checks.at_least, "at least", 0.5, 0.49), (checks.at_most, "at most", 0.5, 0.51)])
 def test_one_sided_claims(monkeypatch, capsys, check, limit, good, bad):
     monkeypatch.delenv("MIA_CLAIMS_FILE", raising=False)

@@ -221,7 +221,7 @@ def test_an_error_anywhere_in_the_sweep_is_raised(monkeypatch, control, bad):
     assert control
 
 
-@pytest.mark.parametrize("numbers, kind", [((1, 9, 2, 3), "IntSlider"), ((0.0, 1.0, 0.1, 0.5), "FloatSlider"),
+@pytest.mark.parametrize(("numbers", "kind"), [((1, 9, 2, 3), "IntSlider"), ((0.0, 1.0, 0.1, 0.5), "FloatSlider"),
                                            ((0, 1, 0.1, 0.5), "FloatSlider")])
 def test_slider_is_shown_with_its_range(monkeypatch, control, numbers, kind):
     monkeypatch.delenv("MIA_SWEEP_SLIDERS", raising=False)
@@ -263,7 +263,7 @@ def test_between_prints_the_band_and_not_the_value(capsys, value):
     assert capsys.readouterr().out == "✓ accuracy lies in [0.25, 0.5]\n"
 
 
-@pytest.mark.parametrize("value, text", [(0.51237, "0.5124"), (0.1, "0.1"), (float("nan"), "nan"), (float("inf"), "inf"),
+@pytest.mark.parametrize(("value", "text"), [(0.51237, "0.5124"), (0.1, "0.1"), (float("nan"), "nan"), (float("inf"), "inf"),
                                          (Estimate(0.6, 0.3, 0.7), "0.6")])
 def test_between_says_what_was_measured(capsys, value, text):
     with pytest.raises(AssertionError) as error:
@@ -284,7 +284,7 @@ def stop():
     raise KeyError("n_members")
 
 
-@pytest.mark.parametrize("check, line", [
+@pytest.mark.parametrize(("check", "line"), [
     (lambda: None, "✓ exercise 2.1: the gap grows"),
     (lambda: checks.NOT_ATTEMPTED, "… exercise 2.1 not attempted yet"),
     (lambda: "the sign is wrong", "✗ exercise 2.1, not yet: the sign is wrong"),

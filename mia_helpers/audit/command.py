@@ -57,8 +57,10 @@ def load(path: str | Path) -> dict[str, np.ndarray]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line; returns the exit code: 0 below the gate, 1 above it, 2 for input that cannot be used, 3 for a
-    mistake in the audit itself, after its traceback: not 1, with which Python would end, since that says "above".
+    """The command line; returns the exit code.
+
+    0 below the gate, 1 above it, 2 for input that cannot be used, 3 for a mistake in the audit itself, after its traceback:
+    not 1, with which Python would end, since that says "above".
     """
     parser = argparse.ArgumentParser(
         prog="python -m mia_helpers.audit", description="Audit a model's answers for membership leakage.",
@@ -91,7 +93,8 @@ def _checked(options: argparse.Namespace) -> int:
     if options.fail_above_tpr is not None and not 0 <= options.fail_above_tpr <= 1:
         raise InputError(f"--fail-above-tpr must lie in [0, 1], got {options.fail_above_tpr:g}")
     arrays = load(options.file)
-    references = References(**{name: arrays.pop(name) for name in OF_REFERENCES if name in arrays})
+    shadow_logits, shadow_probabilities, member_mask = (arrays.pop(name, None) for name in OF_REFERENCES)
+    references = References(shadow_logits, shadow_probabilities, member_mask)
     settings = Settings(at_fpr=options.at_fpr, confidence=options.confidence, seed=options.seed)
     report = audit(**arrays, references=references, settings=settings)
     for file, text in ((options.json, report.to_json), (options.markdown, report.to_markdown),

@@ -68,7 +68,7 @@ def draw_lots(columns: list[np.ndarray], rng: np.random.Generator) -> np.ndarray
 
 def _hashed(column: np.ndarray) -> np.ndarray:
     """Numbers or booleans to uint64, equal ones to equal ones, by the last step of SplitMix64 (Steele et al. 2014)."""
-    bits = (column.astype(np.float64) if column.dtype.itemsize > 8 else np.ascontiguousarray(column))
+    bits: np.ndarray = column.astype(np.float64) if column.dtype.itemsize > 8 else np.ascontiguousarray(column)
     if bits.dtype.kind == "f":
         bits = np.where(bits == 0, np.zeros((), bits.dtype), bits)  # −0 as 0
     bits = bits.view(f"u{bits.dtype.itemsize}").astype(np.uint64)

@@ -3,6 +3,8 @@
 NumPy side. The checks that are not about audits alone are in `mia_helpers.inputs`.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -15,6 +17,7 @@ from mia_helpers.inputs import (
     as_array,
     finite,
     integers,
+    n_rows,
     numbers,
     same_rows,
     zeros_and_ones,
@@ -59,7 +62,7 @@ def checked_answers(logits: ArrayLike | None, probabilities: ArrayLike | None, m
     if len(given) != 1:
         raise InputError(f"give one of logits, probabilities and model (with inputs), got {', '.join(given) or 'none'}")
     if model is not None:
-        if inputs is None or _length(inputs) != len(y):
+        if inputs is None or n_rows(inputs) != len(y):
             raise InputError(f"a model needs inputs [{len(y)}, …], got {None if inputs is None else list(np.shape(inputs))}")
         values, are_probabilities = answers(model, inputs, int(y.max()) + 1, floor or 1e-12)
         logits, probabilities = (None, values) if are_probabilities else (values, None)
@@ -85,14 +88,11 @@ class Asker:
         self.n_classes, self.floor = n_classes, floor
 
     def __call__(self, model: object, inputs: np.ndarray) -> np.ndarray:
+        """The model's logits, `[N, C]`."""
         return ask(model, inputs, n_classes=self.n_classes, floor=self.floor or 1e-12)
 
 
-def _length(values: ArrayLike) -> int:
-    return values.shape[0] if len(getattr(values, "shape", ())) else len(values)
-
-
-def _outputs(name: str, values: ArrayLike, leading: tuple[int, ...], y: np.ndarray) -> np.ndarray:
+def _outputs(name: str, values: Any, leading: tuple[int, ...], y: np.ndarray) -> np.ndarray:
     values = numbers(name, values)
     if values.ndim != len(leading) + 1 or values.shape[:-1] != leading or values.shape[-1] < 2:
         hint = "; for a binary model stack 1 − p and p" if values.ndim == len(leading) or values.shape[-1] == 1 else ""

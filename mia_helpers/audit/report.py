@@ -6,6 +6,7 @@ NumPy side; measures nothing itself. The JSON form is described by `JSON_SCHEMA`
 
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from html import escape
 
@@ -37,6 +38,11 @@ class Slice:
     auc: Estimate | None
 
     @property
+    def low(self) -> float:
+        """The lower end of the interval; −∞ if there is none."""
+        return -math.inf if self.auc is None else self.auc.low
+
+    @property
     def above_chance(self) -> bool | None:
         """Whether the interval lies above 0.5; None if there is none."""
         return None if self.auc is None else self.auc.low > 0.5
@@ -44,8 +50,11 @@ class Slice:
 
 @dataclass(frozen=True)
 class Exposed:
-    """A member that the strongest attack finds: its position in the input, its label and score (in that attack's own units),
-    and the share of non-members that score at least as high (what accusing it would cost in false positives)."""
+    """A member that the strongest attack finds.
+
+    Its position in the input, its label and score (in that attack's own units), and the share of non-members that score at
+    least as high (what accusing it would cost in false positives).
+    """
 
     index: int
     label: int
@@ -139,7 +148,7 @@ class AuditReport:
             "attacks": {name: _attack(report, self.threshold_from[name]) for name, report in self.attacks.items()},
             "epsilon": {"lower_bound": self.epsilon, "delta": self.delta, "attack": self.epsilon_attack},
             "slices": [{"column": s.column, "value": s.value, "n_members": s.n_members, "n_non_members": s.n_non_members,
-                        "attack": s.attack, "auc": _estimate(s.auc), "above_chance": s.above_chance} for s in self.slices],
+                        "attack": s.attack, "auc": _if_any(s.auc), "above_chance": s.above_chance} for s in self.slices],
             "exposed": [dict(vars(example)) for example in self.exposed],
             "controls": [{**vars(control), "auc": _estimate(control.auc)} for control in self.controls],
             "not_run": dict(self.not_run), "warnings": list(self.warnings), "assumptions": list(self.assumptions),
@@ -203,7 +212,7 @@ class AuditReport:
                    for name, r in self.attacks.items()]
         tested = [s for s in self.slices if s.auc is not None]
         too_small = len(self.slices) - len(tested)
-        shown = sorted(tested, key=lambda s: -s.auc.low)[:N_SLICES_SHOWN]
+        shown = sorted(tested, key=lambda s: -s.low)[:N_SLICES_SHOWN]
         note = "Highest lower end first, with the best attack for each; intervals hold for all slices and attacks at once."
         note += f" {len(tested) - len(shown)} more are in the JSON." if len(tested) > len(shown) else ""
         note += f" {too_small} with fewer than {MIN_IN_SLICE} members or non-members were left out." if too_small else ""
@@ -220,7 +229,7 @@ class AuditReport:
             ("Controls", ["control", "AUC", "verdict", "what it says"],
              [[c.name, str(c.auc), "passed" if c.passed else "FAILED", c.meaning] for c in self.controls], ""),
             ("Classes and groups", ["slice", "members", "non-members", "best attack", "AUC", "above chance"],
-             [[f"{s.column} {s.value}", str(s.n_members), str(s.n_non_members), s.attack, str(s.auc),
+             [[f"{s.column} {s.value}", str(s.n_members), str(s.n_non_members), str(s.attack), str(s.auc),
                "yes" if s.above_chance else "no"] for s in shown], note),
             ("Most exposed members", ["position", "label", "score", "non-members that score as high"],
              [[str(x.index), str(x.label), f"{x.score:.4g}", f"{x.non_members_at_or_above:.2%}"] for x in self.exposed], ""),
@@ -234,14 +243,19 @@ def rounded_up(rate: float) -> str:
     return f"{math.ceil(rate / step - 1e-9) * step:.2g}"
 
 
-def _estimate(estimate: Estimate | None) -> dict | None:
-    return None if estimate is None else {"value": estimate.value, "low": estimate.low, "high": estimate.high}
+def _estimate(estimate: Estimate) -> dict:
+    return {"value": estimate.value, "low": estimate.low, "high": estimate.high}
+
+
+def _if_any(estimate: Estimate | None) -> dict | None:
+    return None if estimate is None else _estimate(estimate)
 
 
 def _attack(report: AttackReport, threshold_from: str) -> dict:
-    return {"auc": _estimate(report.auc), "accuracy": _estimate(report.accuracy), "advantage": _estimate(report.advantage),
-            "threshold": report.threshold if math.isfinite(report.threshold) else None, "threshold_from": threshold_from,
-            "tpr_at_fpr": [{"fpr": fpr, **_estimate(rate)} for fpr, rate in report.tpr_at_fpr.items()]}
+    threshold = report.threshold if report.threshold is not None and math.isfinite(report.threshold) else None
+    return {"auc": _estimate(report.auc), "accuracy": _if_any(report.accuracy), "advantage": _if_any(report.advantage),
+            "threshold": threshold, "threshold_from": threshold_from,
+            "tpr_at_fpr": [{"fpr": fpr} | _estimate(rate) for fpr, rate in report.tpr_at_fpr.items()]}
 
 
 def _cell(text: str) -> str:
@@ -258,7 +272,7 @@ def _printable_line(text: str) -> str:
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
-def _row(cells) -> str:
+def _row(cells: Iterable[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 

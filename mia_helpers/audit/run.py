@@ -62,7 +62,8 @@ def audit(labels: ArrayLike, is_member: ArrayLike, *, logits: ArrayLike | None =
             support.
         TypeError: arguments of the wrong kind, or a model that cannot be asked. What `model` or `fit` raise comes through.
     """
-    references, settings, warnings = references or References(), settings or Settings(), []
+    references, settings = references or References(), settings or Settings()
+    warnings: list[str] = []
     one_index(labels=labels, is_member=is_member, logits=logits, probabilities=probabilities, inputs=inputs,
               features=features, group=group, member_mask=references.member_mask)
     is_member = checked_memberships(is_member)
@@ -176,10 +177,12 @@ def _level(listed: Mapping[str, Attack], bank: ShadowBank | None, examples: Exam
 def _report(found: _Attacked, examples: Examples, settings: Settings, warnings: list[str], rng: np.random.Generator,
             n_classes: int, trained_here: bool, floor: float | None) -> AuditReport:
     scores, bank, level, is_member, n = found.scores, found.bank, found.level, examples.is_member, len(examples)
-    usable = bank is not None and 0 < bank.member_mask[0].sum() < n
+    had = None if bank is None else bank.member_mask[0]  # the examples of reference model 0
+    if had is not None and not 0 < had.sum() < n:
+        had = None
 
     def measured(name: str) -> tuple:
-        reference = (found.blind[name], bank.member_mask[0]) if usable and name in found.blind else None
+        reference = (found.blind[name], had) if had is not None and name in found.blind else None
         return measuring.measured(scores[name], examples, name in found.fixed, reference, found.fprs, level)
 
     pairs = dict(zip(scores, each(measured, scores, n)))
@@ -190,7 +193,7 @@ def _report(found: _Attacked, examples: Examples, settings: Settings, warnings: 
     slices = each(lambda one: measuring.measured_slice(scores, is_member, level, *one), list(examples.slices()), n)
 
     blind_classifiers, tested = controls.two_sample(examples, settings.seed, level)
-    checked = [found.draws] * (found.draws is not None)
+    checked = [] if found.draws is None else [found.draws]
     checked += [controls.permuted(strongest, scores[strongest], examples, rng, level)]
     checked += controls.blind_models(dict.fromkeys((strongest, "loss")), found.blind, is_member, level) + blind_classifiers
     controls.warn(checked, tested, warnings)

@@ -1,9 +1,9 @@
 """Every attack that the material allows, on the target and on a blind model. NumPy side, but for the gradients."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 from threadpoolctl import threadpool_limits
 
 from mia_helpers import attacks
@@ -61,7 +61,7 @@ def _cross_fitted(z: np.ndarray, examples: Examples, seed: int) -> np.ndarray:
     return out
 
 
-def gradient_scores(model: object, inputs: ArrayLike, y: np.ndarray) -> np.ndarray:
+def gradient_scores(model: object, inputs: Any, y: np.ndarray) -> np.ndarray:
     """Minus the log of the norm of each example's gradient, `[N]`."""
     if not is_module(model):
         raise InputTypeError(f"white_box=True needs model, a torch module; got {type(model).__name__}")

@@ -79,4 +79,5 @@ class References:
 
     @property
     def may_be_probabilities(self) -> bool:
+        """Whether reference models may answer with probabilities, for which there is a floor."""
         return self.fit is not None or self.shadow_probabilities is not None

@@ -6,6 +6,7 @@ from mia_helpers.metrics import Estimate
 
 
 def verdict(report: AuditReport, leaks: list[str]) -> str:
+    """The result in a few sentences; leaks: the attacks that are above chance."""
     rate = report.attacks[report.strongest]
     figures = (f"the strongest of {len(report.attacks)} attacks, {report.strongest}, has an AUC of {rate.auc} and names "
                f"{_percent(report.tpr)} of the members at a false-positive rate of {report.at_fpr:.3g} (guessing: "
@@ -15,7 +16,7 @@ def verdict(report: AuditReport, leaks: list[str]) -> str:
                 f"be read as leakage, nor as its absence. For the record, {figures}.")
     if report.status == EVIDENCE:
         in_slices = [s for s in report.slices if s.above_chance]
-        best = max(in_slices, key=lambda s: s.auc.low, default=None)
+        best = max(in_slices, key=lambda s: s.low, default=None)
         where = "" if best is None else (f" Classes or groups above chance: {len(in_slices)}; the clearest is {best.column} "
                                          f"{best.value} (AUC {best.auc}, {best.attack}).")
         start = "Evidence of leakage" if leaks else "Evidence of leakage in a part of the data, none over all"
@@ -41,6 +42,7 @@ def _percent(rate: Estimate) -> str:
 
 
 def assumptions(tested: list[str], with_bank: bool, trained_here: bool, floor: float | None) -> list[str]:
+    """What the figures rest on, one sentence each."""
     blind = f"The two-sample test saw {', '.join(tested)}." if tested else "The two-sample test had nothing to look at."
     if "features" not in tested:
         blind += (" No features were given, so a difference in the examples themselves would go unnoticed: pass features "

@@ -51,7 +51,7 @@ def _number(value: float | Estimate) -> float:
 def _claim(what: str, value: float | None, low: float | None, high: float | None, success: str, failure: str,
            held: bool | None = None) -> None:
     if held is None:  # written so that NaN fails
-        held = bool((low is None or value >= low) and (high is None or value <= high))
+        held = value is not None and bool((low is None or value >= low) and (high is None or value <= high))
     recording = _record({"words": what.strip(), "value": value if value is not None and math.isfinite(value) else None,
                          "low": low, "high": high, "held": held})
     if not held and not recording:

@@ -28,7 +28,8 @@ def plot_regions(model: ClassifierMixin, points: np.ndarray, ill: np.ndarray, *,
     ax.contourf(axis, axis, probability, levels=np.linspace(0, 1, 11), cmap="PuOr_r", alpha=0.6)
     ax.contour(axis, axis, probability, levels=[0.5], colors="black", linewidths=1)
     for label, marker in ((0, "o"), (1, "^")):
-        ax.scatter(*points[ill == label].T, marker=marker, s=18, color="black", alpha=0.6, linewidths=0)
+        x, y = points[ill == label].T
+        ax.scatter(x, y, marker=marker, s=18, color="black", alpha=0.6, linewidths=0)
     if person is not None:
         ax.plot(*person, "*", markersize=16, color=NON_MEMBER, markeredgecolor="white")
     ax.set(xlim=(-3.5, 3.5), ylim=(-3.5, 3.5), xlabel="first measurement (s.d.)", ylabel="second measurement (s.d.)")

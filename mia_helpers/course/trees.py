@@ -36,7 +36,8 @@ def path(tree: DecisionTreeClassifier, record: ArrayLike) -> list[Step]:
     record = np.asarray(record, dtype=np.float64)
     if record.shape != (tree.n_features_in_,):
         raise ValueError(f"expected one record [{tree.n_features_in_}], got shape {list(record.shape)}")
-    inner, steps, node = tree.tree_, [], 0
+    inner, node = tree.tree_, 0
+    steps: list[Step] = []
     while True:
         shares = inner.value[node, 0] / inner.value[node, 0].sum()
         members = np.round(shares * inner.n_node_samples[node]).astype(int)
@@ -58,7 +59,8 @@ def plot_path(tree: DecisionTreeClassifier, record: ArrayLike, *, feature_names:
     if len(class_names) != 2 or len(tree.classes_) != 2:
         raise ValueError(f"expected two classes, got {len(class_names)} names and {len(tree.classes_)} classes in the tree")
     steps = path(tree, record)
-    answers = [f"{feature_names[step.feature]} {'≤' if step.at_most else '>'} {step.threshold:.3g}" for step in steps[:-1]]
+    answers = [f"{feature_names[step.feature]} {'≤' if step.at_most else '>'} {step.threshold:.3g}"
+               for step in steps if step.feature is not None]
     names = ["all members", *answers]
     for y, step in enumerate(steps):
         first, second = step.members  # neither members nor non-members, hence other colours

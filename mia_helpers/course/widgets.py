@@ -26,7 +26,7 @@ def slider(draw: Callable[[float], object], *, low: float, high: float, step: fl
     control = kind(value=start, min=low, max=high, step=step, description=name, continuous_update=False,
                    style={"description_width": "initial"})
 
-    def redraw(value):
+    def redraw(value: float) -> None:
         draw(value)
         plt.show()
 
