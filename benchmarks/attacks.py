@@ -57,8 +57,11 @@ def simulated(n: int, z: int) -> tuple[np.ndarray, ...]:
     mask = rng.random((S, n)) < 0.5
     phi, population = (rng.normal(0, 3, k) + rng.normal(size=(S + 1, k)) for k in (n, z))
     phi[1:] += mask
-    return tuple(a.astype(np.float32) for a in (phi[0], phi[1:])) + (mask,) + tuple(
-        a.astype(np.float32) for a in (population[0], population[1:]))
+    return (
+        tuple(a.astype(np.float32) for a in (phi[0], phi[1:]))
+        + (mask,)
+        + tuple(a.astype(np.float32) for a in (population[0], population[1:]))
+    )
 
 
 def rmia_arguments(n: int, z: int) -> tuple[np.ndarray, ...]:
@@ -69,27 +72,38 @@ def loop_lira(target: np.ndarray, shadows: np.ndarray, mask: np.ndarray, online:
     scores = []
     for i in range(len(target)):
         kinds = [shadows[mask[:, i], i].astype(float), shadows[~mask[:, i], i].astype(float)]
-        inside, outside = (norm(values.mean(), values.std(ddof=1)) if online or values is kinds[1] else None
-                           for values in kinds)
+        inside, outside = (
+            norm(values.mean(), values.std(ddof=1)) if online or values is kinds[1] else None for values in kinds
+        )
         scores.append(inside.logpdf(target[i]) - outside.logpdf(target[i]) if online else outside.logcdf(target[i]))
     return np.array(scores)
 
 
-def pairwise_rmia(p: np.ndarray, shadow_p: np.ndarray, mask: np.ndarray, q: np.ndarray, shadow_q: np.ndarray,
-                  gamma: float = 2.0, a: float = 0.3, chunk: int = 500) -> np.ndarray:
+def pairwise_rmia(
+    p: np.ndarray,
+    shadow_p: np.ndarray,
+    mask: np.ndarray,
+    q: np.ndarray,
+    shadow_q: np.ndarray,
+    gamma: float = 2.0,
+    a: float = 0.3,
+    chunk: int = 500,
+) -> np.ndarray:
     out = np.where(mask, 0.0, shadow_p).sum(0) / (~mask).sum(0)
-    ratio, population = (values / (((1 + a) * mean + 1 - a) / 2)
-                         for values, mean in ((p, out), (q, shadow_q.mean(0, dtype=float))))
-    return np.concatenate([(ratio[i:i + chunk, None] / population >= gamma).mean(1) for i in range(0, len(p), chunk)])
+    ratio, population = (
+        values / (((1 + a) * mean + 1 - a) / 2) for values, mean in ((p, out), (q, shadow_q.mean(0, dtype=float)))
+    )
+    return np.concatenate([(ratio[i : i + chunk, None] / population >= gamma).mean(1) for i in range(0, len(p), chunk)])
 
 
 def scoring(rounds: int) -> None:
     phi, confidence = simulated(N, Z)[:3], rmia_arguments(N, Z)
     print(f"(a) {N:,} examples × {S} shadows, population of {Z:,}; seconds, {torch.get_num_threads()} threads")
     for name, ours, naive, rest in (
-            ("LiRA online", lambda: attacks.lira_online(*phi), lambda: loop_lira(*phi, online=True), "scipy in a loop"),
-            ("LiRA offline", lambda: attacks.lira_offline(*phi), lambda: loop_lira(*phi, online=False), "the same"),
-            ("RMIA", lambda: attacks.rmia(*confidence), lambda: pairwise_rmia(*confidence), "all pairs, in chunks")):
+        ("LiRA online", lambda: attacks.lira_online(*phi), lambda: loop_lira(*phi, online=True), "scipy in a loop"),
+        ("LiRA offline", lambda: attacks.lira_offline(*phi), lambda: loop_lira(*phi, online=False), "the same"),
+        ("RMIA", lambda: attacks.rmia(*confidence), lambda: pairwise_rmia(*confidence), "all pairs, in chunks"),
+    ):
         fast = statistics.median(timed(ours)[0] for _ in range(5 * rounds))
         slow, expected = timed(naive)
         tolerance = {"atol": 1.01 / Z, "rtol": 0} if name == "RMIA" else {"rtol": 1e-6, "atol": 1e-9}  # one z at a tie
@@ -137,8 +151,11 @@ def farm(n: int, data: ImageSet, n_jobs: int, seed: int = 0, **options) -> Shado
 
 def farming(rounds: int, data: ImageSet) -> ShadowBank:
     farm(2, data, 2)  # worker processes start, and stay
-    contestants = ((f"naive, {torch.get_num_threads()} threads", 2, naive_farm, ()),
-                   ("farm, 1 worker", 4, farm, (1,)), ("farm, 2 workers", 8, farm, (2,)))
+    contestants = (
+        (f"naive, {torch.get_num_threads()} threads", 2, naive_farm, ()),
+        ("farm, 1 worker", 4, farm, (1,)),
+        ("farm, 2 workers", 8, farm, (2,)),
+    )
     rates = [[60 * n / timed(train, n, data, *rest)[0] for _, n, train, rest in contestants] for _ in range(rounds)]
     medians = [statistics.median(column) for column in zip(*rates)]
     print(f"(b) {FARM['n_members']} members, {SETTINGS['epochs']} epochs, {os.cpu_count()} cores; shadows per minute")
@@ -151,8 +168,12 @@ def farming(rounds: int, data: ImageSet) -> ShadowBank:
         seconds.append(found)
     slope, start = np.polyfit(counts, seconds, 1)
     off = np.max(np.abs(np.polyval([slope, start], counts) / seconds - 1))
-    print("  2 workers, " + ", ".join(f"{n} shadows {t:.1f} s" for n, t in zip(counts, seconds))
-          + f"; line: {start:.2f} s + {slope:.2f} s a shadow, off by {off:.0%} at most", flush=True)
+    print(
+        "  2 workers, "
+        + ", ".join(f"{n} shadows {t:.1f} s" for n, t in zip(counts, seconds))
+        + f"; line: {start:.2f} s + {slope:.2f} s a shadow, off by {off:.0%} at most",
+        flush=True,
+    )
     return bank
 
 
@@ -216,9 +237,11 @@ def on_gpu(data: ImageSet, n: int = 256, few: int = 8, device: str = "cuda", epo
         farm(1, data, 1, method=method, **options | {"epochs": 1})
     together, _ = timed(farm, n, data, 1, method="vmap", **options)
     one_by_one, _ = timed(farm, few, data, 1, method="sequential", **options)
-    print(f"(d) {torch.cuda.get_device_name() if device == 'cuda' else device}: {n} shadows of {epochs} epochs in "
-          f"{together:.1f} s; one by one {one_by_one / few:.2f} s each ({few} timed), "
-          f"{one_by_one / few * n / together:.1f} × as long")
+    print(
+        f"(d) {torch.cuda.get_device_name() if device == 'cuda' else device}: {n} shadows of {epochs} epochs in "
+        f"{together:.1f} s; one by one {one_by_one / few:.2f} s each ({few} timed), "
+        f"{one_by_one / few * n / together:.1f} × as long"
+    )
 
 
 def main() -> None:

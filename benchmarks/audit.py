@@ -39,19 +39,24 @@ def one(n: int) -> None:
     before, start = megabytes(), time.perf_counter()
     report = audit(labels, is_member, logits=logits, group=group)
     seconds = time.perf_counter() - start
-    print(f"{n:>9,} examples: {seconds:5.1f} s, peak {megabytes():5.0f} MB (before the audit {before:.0f} MB), "
-          f"{len(report.attacks)} attacks, {len(report.slices)} slices, {report.status}", flush=True)
+    print(
+        f"{n:>9,} examples: {seconds:5.1f} s, peak {megabytes():5.0f} MB (before the audit {before:.0f} MB), "
+        f"{len(report.attacks)} attacks, {len(report.slices)} slices, {report.status}",
+        flush=True,
+    )
 
 
 def imports(rounds: int = 5) -> None:
     """Seconds until `mia_helpers.audit` can be used, in a fresh process; the median, and that of Python alone."""
+
     def seconds(code: str) -> float:
         start = time.perf_counter()
         subprocess.run([sys.executable, "-c", code], check=True)
         return time.perf_counter() - start
 
-    median = {code: sorted(seconds(code) for _ in range(rounds))[rounds // 2]
-              for code in ("pass", "import mia_helpers.audit")}
+    median = {
+        code: sorted(seconds(code) for _ in range(rounds))[rounds // 2] for code in ("pass", "import mia_helpers.audit")
+    }
     print("import mia_helpers.audit: {1:.2f} s with Python's start, {0:.2f} s without the import".format(*median.values()))
 
 

@@ -26,8 +26,13 @@ _spec.loader.exec_module(_conftest)
 def seconds(path: Path, cache: str) -> float:
     """From the start of a kernel to the last cell."""
     with tempfile.TemporaryDirectory() as folder:
-        client = NotebookClient(nbformat.read(path, as_version=4), timeout=7200, kernel_name="python3",
-                                config=sockets_in(folder), resources={"metadata": {"path": path.parent}})
+        client = NotebookClient(
+            nbformat.read(path, as_version=4),
+            timeout=7200,
+            kernel_name="python3",
+            config=sockets_in(folder),
+            resources={"metadata": {"path": path.parent}},
+        )
         start = time.perf_counter()
         client.execute(env=os.environ | {"MIA_CACHE_DIR": cache})
         return time.perf_counter() - start

@@ -123,8 +123,10 @@ def main() -> None:
     medians = [[statistics.median(values) for values in zip(*rows)] for rows in zip(*results)]
     names = (f"(a) naive, {torch.get_num_threads()} threads", "(b) ours, one process", "(b) ours, two processes")
     for name, (rate, per_cpu, share) in zip(names, medians):
-        print(f"{name:24}{rate:6.0f} images/s ({rate / medians[0][0]:.2f} × a), {per_cpu:6.0f} images/CPU-s "
-              f"({per_cpu / medians[0][1]:.2f} × a)" + (f", {share:.0%} of the matrix-product speed" if share else ""))
+        print(
+            f"{name:24}{rate:6.0f} images/s ({rate / medians[0][0]:.2f} × a), {per_cpu:6.0f} images/CPU-s "
+            f"({per_cpu / medians[0][1]:.2f} × a)" + (f", {share:.0%} of the matrix-product speed" if share else "")
+        )
 
 
 if __name__ == "__main__":

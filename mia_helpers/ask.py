@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 BINARY = "for a binary model with one logit z return columns 0 and z, with one probability p columns log(1 − p) and log(p)"
 
 
-def ask(model: object, inputs: ArrayLike, *, n_classes: int | None = None, floor: float = 1e-12,
-        batch_size: int = 250) -> np.ndarray:
+def ask(
+    model: object, inputs: ArrayLike, *, n_classes: int | None = None, floor: float = 1e-12, batch_size: int = 250
+) -> np.ndarray:
     """The model's logits for each input: finite numbers `[N, C]`.
 
     Args:
@@ -54,12 +55,14 @@ def ask(model: object, inputs: ArrayLike, *, n_classes: int | None = None, floor
     return np.log(np.maximum(values, floor)) if are_probabilities else values
 
 
-def answers(model: Any, inputs: Any, n_classes: int | None = None, floor: float = 1e-12,
-            batch_size: int = 250) -> tuple[np.ndarray, bool]:
+def answers(
+    model: Any, inputs: Any, n_classes: int | None = None, floor: float = 1e-12, batch_size: int = 250
+) -> tuple[np.ndarray, bool]:
     """As `ask`, with the probabilities of a classifier as they are; and whether the answers are probabilities."""
     if isinstance(model, type):
-        raise InputTypeError(f"{model.__name__} is a class, not a model; pass a fitted instance, as in "
-                             f"{model.__name__}(...)")
+        raise InputTypeError(
+            f"{model.__name__} is a class, not a model; pass a fitted instance, as in {model.__name__}(...)"
+        )
     n = n_rows(inputs)
     if n == 0:
         raise InputError("inputs is empty; it needs at least one example")
@@ -71,8 +74,10 @@ def answers(model: Any, inputs: Any, n_classes: int | None = None, floor: float 
         return _decision_values(model, inputs, n_classes, floor, n), False
     if callable(model):
         return _checked(model, model(inputs), n), False
-    raise InputTypeError(f"a model must be a torch module or have predict_proba or decision_function, or be a function of "
-                         f"inputs; got {type(model).__name__}; or ask it yourself and pass logits or probabilities")
+    raise InputTypeError(
+        f"a model must be a torch module or have predict_proba or decision_function, or be a function of "
+        f"inputs; got {type(model).__name__}; or ask it yourself and pass logits or probabilities"
+    )
 
 
 def _checked(model: object, values: Any, n: int) -> np.ndarray:
@@ -80,10 +85,17 @@ def _checked(model: object, values: Any, n: int) -> np.ndarray:
     name = getattr(model, "__name__", type(model).__name__)
     kind = type(values).__name__
     if isinstance(values, (dict, tuple)) or hasattr(values, "logits"):
-        part = "answer.logits" if hasattr(values, "logits") else \
-            f"answer[{next(iter(values), 'logits')!r}]" if isinstance(values, dict) else "answer[0]"
-        raise InputTypeError(f"{name} answers with a {kind}, not with logits [N, C]; wrap it so that it returns the logits "
-                             f"alone, perhaps {part}")
+        part = (
+            "answer.logits"
+            if hasattr(values, "logits")
+            else f"answer[{next(iter(values), 'logits')!r}]"
+            if isinstance(values, dict)
+            else "answer[0]"
+        )
+        raise InputTypeError(
+            f"{name} answers with a {kind}, not with logits [N, C]; wrap it so that it returns the logits "
+            f"alone, perhaps {part}"
+        )
     if values is None:
         raise InputTypeError(f"{name} answers with None, not with logits [N, C]; does it lack a return?")
     values = numbers(f"the answers of {name}", values)
@@ -147,7 +159,7 @@ def module_answers(model: torch.nn.Module, inputs: ArrayLike, batch_size: int = 
     if not isinstance(inputs, torch.Tensor):
         inputs = as_array(inputs)
     for start in range(0, len(inputs), batch_size):
-        batch = as_inputs(model, inputs[start:start + batch_size], dtype, device)
+        batch = as_inputs(model, inputs[start : start + batch_size], dtype, device)
         layout = torch.channels_last if batch.ndim == 4 else torch.contiguous_format
         with evaluating(model), torch.no_grad(), flushed_denormals():
             output = model(batch.contiguous(memory_format=layout))
@@ -155,8 +167,9 @@ def module_answers(model: torch.nn.Module, inputs: ArrayLike, batch_size: int = 
 
 
 def _joined(model: torch.nn.Module, inputs: ArrayLike, batch_size: int, n: int) -> np.ndarray:
-    return np.concatenate([_checked(model, _single(output), size)
-                           for size, output in module_answers(model, inputs, batch_size)])
+    return np.concatenate(
+        [_checked(model, _single(output), size) for size, output in module_answers(model, inputs, batch_size)]
+    )
 
 
 def _single(output: Any) -> Any:
@@ -167,8 +180,9 @@ def _single(output: Any) -> Any:
 # ---- classifiers
 
 
-def probabilities(model: ClassifierMixin, records: ArrayLike, n_classes: int | None = None, *,
-                  at_least: bool = False) -> np.ndarray:
+def probabilities(
+    model: ClassifierMixin, records: ArrayLike, n_classes: int | None = None, *, at_least: bool = False
+) -> np.ndarray:
     """A fitted scikit-learn classifier's probabilities of classes 0 … n_classes − 1, float64 `[N, C]`.
 
     A class that the model has not seen gets probability 0, so that the columns of models trained on different members
@@ -182,21 +196,27 @@ def probabilities(model: ClassifierMixin, records: ArrayLike, n_classes: int | N
         ValueError: it is not fitted, or its classes are not integers in 0 … n_classes − 1.
     """
     if not hasattr(model, "predict_proba"):
-        raise InputTypeError(f"{type(model).__name__} has no predict_proba; wrap it, for instance "
-                             "CalibratedClassifierCV(model, ensemble=False)")
+        raise InputTypeError(
+            f"{type(model).__name__} has no predict_proba; wrap it, for instance "
+            "CalibratedClassifierCV(model, ensemble=False)"
+        )
     _refuse_unfitted(model)
     seen = _classes(model, n_classes, at_least)
     p = model.predict_proba(_named(model, records))
     if isinstance(p, list):
-        raise InputTypeError(f"{type(model).__name__} has {len(p)} outputs, and so that many answers; ask about one, with a "
-                             "model that has one")
+        raise InputTypeError(
+            f"{type(model).__name__} has {len(p)} outputs, and so that many answers; ask about one, with a "
+            "model that has one"
+        )
     p = as_array(p).astype(np.float64)
     if seen is None:
         return _checked(model, p, len(p))
     classes, n_classes = seen
     if p.shape[1:] != classes.shape:
-        raise InputError(f"predict_proba of {type(model).__name__} must return {[len(p), len(classes)]}, a column for each "
-                         f"of its classes, got {list(p.shape)}")
+        raise InputError(
+            f"predict_proba of {type(model).__name__} must return {[len(p), len(classes)]}, a column for each "
+            f"of its classes, got {list(p.shape)}"
+        )
     finite(f"answers of {type(model).__name__}", p, "; look at its inputs")
     full = np.zeros((len(p), n_classes))
     full[:, classes] = p
@@ -209,21 +229,26 @@ def _decision_values(model: Any, inputs: Any, n_classes: int | None, floor: floa
     _refuse_unfitted(model)
     seen = _classes(model, n_classes, at_least=True)
     if seen is None:
-        raise InputTypeError(f"{name} has decision_function but no classes_, so it is no classifier of examples; pass a "
-                             "function of inputs that returns logits [N, C]")
+        raise InputTypeError(
+            f"{name} has decision_function but no classes_, so it is no classifier of examples; pass a "
+            "function of inputs that returns logits [N, C]"
+        )
     classes, n_classes = seen
     last = model
     while hasattr(last, "steps"):
         last = last.steps[-1][1]
     if len(classes) > 2 and getattr(last, "decision_function_shape", "ovr") == "ovo":
-        raise InputError(f'{name} compares its classes in pairs (decision_function_shape="ovo"); fit it with "ovr", or with '
-                         "probabilities")
+        raise InputError(
+            f'{name} compares its classes in pairs (decision_function_shape="ovo"); fit it with "ovr", or with probabilities'
+        )
     z = numbers(f"decision values of {name}", model.decision_function(_named(model, inputs))).astype(np.float64)
     if z.ndim == 1 and len(classes) == 2:
         z = np.stack([np.zeros(len(z)), z], axis=1)
     if z.shape != (n, len(classes)):
-        raise InputError(f"decision_function of {name} must return {[n, len(classes)]}, a column for each of its classes, "
-                         f"got {list(z.shape)}")
+        raise InputError(
+            f"decision_function of {name} must return {[n, len(classes)]}, a column for each of its classes, "
+            f"got {list(z.shape)}"
+        )
     finite(f"answers of {name}", z, "; look at its inputs")
     full = np.repeat(logsumexp(z, axis=1, keepdims=True) + np.log(floor), n_classes, axis=1)
     full[:, classes] = z
@@ -238,8 +263,9 @@ def _classes(model: object, n_classes: int | None, at_least: bool) -> tuple[np.n
     if n_classes is None or (at_least and classes.dtype.kind in "iu"):
         n_classes = max(n_classes or 0, 2, 1 + int(classes.max()) if classes.dtype.kind in "iu" else len(classes))
     if classes.dtype.kind not in "iu" or classes.min() < 0 or classes.max() >= n_classes:
-        raise InputError(f"the model's classes must be integers in 0 … {n_classes - 1}, got {classes.tolist()}; "
-                         "number the labels from 0")
+        raise InputError(
+            f"the model's classes must be integers in 0 … {n_classes - 1}, got {classes.tolist()}; number the labels from 0"
+        )
     return classes, n_classes
 
 

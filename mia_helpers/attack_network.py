@@ -35,9 +35,17 @@ class AttackNetwork(ClassifierMixin, BaseEstimator):
         inputs, y = torch.as_tensor(np.array(x, dtype=np.float32)), np.asarray(y)
         if y.dtype != bool or y.shape != (len(inputs),):
             raise ValueError(f"is_member must be boolean [{len(inputs)}], got {y.dtype} {list(y.shape)}")
-        result = load_or_fit(AttackNet(inputs.shape[1]), inputs, torch.as_tensor(y, dtype=torch.float32),
-                             F.binary_cross_entropy_with_logits, progress=self.progress, epochs=self.epochs, lr=self.lr,
-                             seed=self.seed, batch_size=self.batch_size)
+        result = load_or_fit(
+            AttackNet(inputs.shape[1]),
+            inputs,
+            torch.as_tensor(y, dtype=torch.float32),
+            F.binary_cross_entropy_with_logits,
+            progress=self.progress,
+            epochs=self.epochs,
+            lr=self.lr,
+            seed=self.seed,
+            batch_size=self.batch_size,
+        )
         self.model_, self.history_, self.classes_ = result.model, result.history, np.array([False, True])
         return self
 
@@ -46,5 +54,5 @@ class AttackNetwork(ClassifierMixin, BaseEstimator):
         return predict_logits(self.model_, torch.as_tensor(np.array(x, dtype=np.float32))).astype(np.float64)
 
     def predict(self, x: ArrayLike) -> np.ndarray:
-        """"Member" where the log-odds are at least 0, bool `[N]`."""
+        """Whether a member: where the log-odds are at least 0, bool `[N]`."""
         return self.decision_function(x) >= 0

@@ -34,7 +34,7 @@ class Attack(Protocol):
 
     @property
     def threshold(self) -> float | None:
-        """"Member" if score ≥ threshold; None if the attack names none, so that it must be chosen on a shadow."""
+        """The decision: "member" if score ≥ threshold; None if it must be chosen on a shadow."""
 
     @property
     def needs(self) -> tuple[str, ...] | None:
@@ -83,8 +83,10 @@ def leave_one_out(attack: Attack, bank: ShadowBank, answers: ArrayLike | None = 
     """
     answers = bank.logits if answers is None else as_array(answers)
     if np.shape(answers)[:2] != bank.member_mask.shape:
-        raise InputError(f"answers must be [{', '.join(map(str, bank.member_mask.shape))}, C], as the bank's, got "
-                         f"{list(np.shape(answers))}")
+        raise InputError(
+            f"answers must be [{', '.join(map(str, bank.member_mask.shape))}, C], as the bank's, got "
+            f"{list(np.shape(answers))}"
+        )
     from sklearn.base import clone
 
     return np.stack([clone(attack).fit(bank.without(i)).score(one, bank.labels) for i, one in enumerate(answers)])
@@ -101,7 +103,7 @@ class _WithParameters:
 
 
 class ThresholdAttack(_WithParameters):
-    """"Member" if a signal reaches the threshold that worked best on the shadows (Yeom et al. 2018; Salem et al. 2018).
+    """Says "member" if a signal reaches the threshold that is best on the shadows (Yeom et al. 2018; Salem et al. 2018).
 
     Args:
         signal: a function from `mia_helpers.signals`.
@@ -130,8 +132,10 @@ class ThresholdAttack(_WithParameters):
             for c in range(len(thresholds)):
                 mine = labels == c
                 if len(np.unique(is_member[mine])) < 2:
-                    raise InputError(f"class {c} has {int(is_member[mine].sum())} members among {int(mine.sum())} shadow "
-                                     "examples; it needs both kinds for a threshold of its own (or per_class=False)")
+                    raise InputError(
+                        f"class {c} has {int(is_member[mine].sum())} members among {int(mine.sum())} shadow "
+                        "examples; it needs both kinds for a threshold of its own (or per_class=False)"
+                    )
                 thresholds[c] = best_threshold(values[mine], is_member[mine])
         self.thresholds_ = thresholds
         return self
@@ -145,8 +149,10 @@ class ThresholdAttack(_WithParameters):
         if not hasattr(self, "thresholds_"):
             return self.signal(logits, labels)
         if np.shape(logits)[-1] != len(self.thresholds_):
-            raise InputError(f"logits have {np.shape(logits)[-1]} classes, but the attack was fitted on "
-                             f"{len(self.thresholds_)}; fit it on a shadow with the target's classes")
+            raise InputError(
+                f"logits have {np.shape(logits)[-1]} classes, but the attack was fitted on "
+                f"{len(self.thresholds_)}; fit it on a shadow with the target's classes"
+            )
         return self.signal(logits, labels) - self.thresholds_[np.asarray(labels)]
 
 
@@ -168,7 +174,7 @@ def sorted_log_probabilities(logits: ArrayLike, labels: ArrayLike) -> np.ndarray
     y, log_p = np.asarray(labels), log_softmax(np.asarray(logits, dtype=np.float64), axis=-1)
     own = np.take_along_axis(log_p, y[:, None], axis=-1)
     np.put_along_axis(log_p, y[:, None], -np.inf, axis=-1)
-    return np.concatenate([own, -np.sort(-log_p, axis=-1)[:, :min(MAX_SORTED, log_p.shape[1]) - 1]], axis=1)
+    return np.concatenate([own, -np.sort(-log_p, axis=-1)[:, : min(MAX_SORTED, log_p.shape[1]) - 1]], axis=1)
 
 
 def boosted_trees(seed: int) -> "BaseEstimator":
@@ -203,8 +209,9 @@ class ClassifierAttack(_WithParameters):
         """
         is_member = bank.member_mask.ravel()
         if is_member.all() or not is_member.any():
-            raise InputError(f"the bank must hold members and non-members, got {int(is_member.sum())} members of "
-                             f"{len(is_member)}")
+            raise InputError(
+                f"the bank must hold members and non-members, got {int(is_member.sum())} members of {len(is_member)}"
+            )
         from sklearn.base import clone
 
         x = np.concatenate([self.features(logits, bank.labels) for logits in bank.logits])
@@ -253,15 +260,18 @@ class _AgainstItself(_WithParameters):
         wrong = None
         if len(values) != mask.shape[1]:
             wrong = f"{len(values)} examples, but the shadows were asked about {mask.shape[1]}"
-        elif (n_other := int((labels != self.labels_).sum())):
+        elif n_other := int((labels != self.labels_).sum()):
             wrong = f"{n_other} of {len(labels)} labels differ from those of the bank's examples"
         if wrong:
-            raise InputError(f"{wrong}; each example is compared with itself, so ask about the bank's examples, in "
-                             "their order")
+            raise InputError(
+                f"{wrong}; each example is compared with itself, so ask about the bank's examples, in their order"
+            )
         known = covered(mask, self.needs)
         if not known.any():
-            raise InputError(f"none of the {len(known)} examples has {' and '.join(self.needs)}-shadows among {len(mask)}; "
-                             "train more shadows")
+            raise InputError(
+                f"none of the {len(known)} examples has {' and '.join(self.needs)}-shadows among {len(mask)}; "
+                "train more shadows"
+            )
         scores = np.full(len(values), np.nan)
         scores[known] = self._kernel(values, known)
         return scores
@@ -312,8 +322,9 @@ class RMIAAttack(_AgainstItself):
     threshold = None
     signal = staticmethod(signals.true_class_confidence)
 
-    def __init__(self, gamma: float = 2.0, a: float = 0.3, online: bool = False,
-                 population: slice | np.ndarray | None = None):
+    def __init__(
+        self, gamma: float = 2.0, a: float = 0.3, online: bool = False, population: slice | np.ndarray | None = None
+    ):
         self.gamma = gamma
         self.a = a
         self.online = online
@@ -322,8 +333,16 @@ class RMIAAttack(_AgainstItself):
     def _kernel(self, values: np.ndarray, known: np.ndarray) -> np.ndarray:
         nobodys = ~self.member_mask_.any(0)
         population = self.population if self.population is not None else nobodys if nobodys.any() else slice(None)
-        return rmia(values[known], self.shadows_[:, known], self.member_mask_[:, known], values[population],
-                    self.shadows_[:, population], self.gamma, self.a, "online" if self.online else "offline")
+        return rmia(
+            values[known],
+            self.shadows_[:, known],
+            self.member_mask_[:, known],
+            values[population],
+            self.shadows_[:, population],
+            self.gamma,
+            self.a,
+            "online" if self.online else "offline",
+        )
 
 
 # -------------------------------------------------------------------------------------------------------- the kernels
@@ -363,9 +382,16 @@ def lira_offline(target_phi: ArrayLike, shadow_phi: ArrayLike, member_mask: Arra
     return norm.logcdf((target_phi - mu) / np.sqrt(var))
 
 
-def rmia(target_confidence: ArrayLike, shadow_confidence: ArrayLike, member_mask: ArrayLike,
-         population_target_confidence: ArrayLike, population_shadow_confidence: ArrayLike, gamma: float = 2.0,
-         a: float = 0.3, mode: str = "offline") -> np.ndarray:
+def rmia(
+    target_confidence: ArrayLike,
+    shadow_confidence: ArrayLike,
+    member_mask: ArrayLike,
+    population_target_confidence: ArrayLike,
+    population_shadow_confidence: ArrayLike,
+    gamma: float = 2.0,
+    a: float = 0.3,
+    mode: str = "offline",
+) -> np.ndarray:
     """RMIA, the robust attack: how many population points does the example beat (Zarifzadeh et al. 2023, 2312.03262)?
 
     With r(x) = p(x) / p̄(x), the target's confidence over that of models in general, the score of x is the share of
@@ -393,21 +419,25 @@ def rmia(target_confidence: ArrayLike, shadow_confidence: ArrayLike, member_mask
     kinds = ("in", "out") if mode == "online" else ("out",)
     p, shadow_p, mask = _checked_shadows(target_confidence, shadow_confidence, member_mask, kinds)
     nobody = np.zeros(np.shape(population_shadow_confidence), dtype=bool)
-    q, shadow_q, _ = _checked_shadows(population_target_confidence, population_shadow_confidence, nobody, ("out",),
-                                      whose="population: ")
+    q, shadow_q, _ = _checked_shadows(
+        population_target_confidence, population_shadow_confidence, nobody, ("out",), whose="population: "
+    )
     if len(shadow_p) != len(shadow_q):
         raise InputError(f"{len(shadow_p)} shadows for the examples, but {len(shadow_q)} for the population")
     for name, values in (("target", p), ("shadow", shadow_p), ("population", q), ("population shadow", shadow_q)):
         if values.min() < 0 or values.max() > 1:
-            raise InputError(f"{name} confidences must lie in [0, 1], got {values.min():g} … {values.max():g}; pass "
-                             "probabilities of the true class, not logits")
+            raise InputError(
+                f"{name} confidences must lie in [0, 1], got {values.min():g} … {values.max():g}; pass "
+                "probabilities of the true class, not logits"
+            )
     out, population = _mean(shadow_p, ~mask), shadow_q.mean(0)
     if mode == "online":
         out = (out + _mean(shadow_p, mask)) / 2
     else:
         out, population = (((1 + a) * mean + 1 - a) / 2 for mean in (out, population))
-    ratio, population_ratio = (np.maximum(value, MIN_CONFIDENCE) / np.maximum(mean, MIN_CONFIDENCE)
-                               for value, mean in ((p, out), (q, population)))
+    ratio, population_ratio = (
+        np.maximum(value, MIN_CONFIDENCE) / np.maximum(mean, MIN_CONFIDENCE) for value, mean in ((p, out), (q, population))
+    )
     return np.searchsorted(np.sort(population_ratio), ratio / gamma, side="right") / len(q)
 
 
@@ -428,8 +458,10 @@ def _moments(phi: np.ndarray, group: np.ndarray, variance: str) -> tuple[np.ndar
             return mean, np.ones(())
         squares, freedom = squares.sum(), freedom.sum()
     elif (n < 2).any():
-        raise InputError(f"{int((n < 2).sum())} of {len(n)} examples have a single shadow of a kind, too few for a variance "
-                         "of their own; train more shadows or use variance='global'")
+        raise InputError(
+            f"{int((n < 2).sum())} of {len(n)} examples have a single shadow of a kind, too few for a variance "
+            "of their own; train more shadows or use variance='global'"
+        )
     return mean, np.maximum(squares / freedom, MIN_VARIANCE)
 
 
@@ -437,15 +469,18 @@ def _log_density(x: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> np.nd
     return -((x - mean) ** 2 / variance + np.log(2 * np.pi * variance)) / 2
 
 
-def _checked_shadows(target: ArrayLike, shadows: ArrayLike, member_mask: ArrayLike,
-                     kinds: tuple[str, ...], whose: str = "") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _checked_shadows(
+    target: ArrayLike, shadows: ArrayLike, member_mask: ArrayLike, kinds: tuple[str, ...], whose: str = ""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """`[N]`, `[S, N]` in float64 and the mask, in which every example has shadows of the given kinds."""
     target, shadows, mask = np.asarray(target), np.asarray(shadows), np.asarray(member_mask)
     if mask.dtype != bool:
         raise InputTypeError(f"member_mask must be boolean, got {mask.dtype}; convert with .astype(bool)")
     if target.ndim != 1 or shadows.ndim != 2 or shadows.shape[1:] != target.shape or mask.shape != shadows.shape:
-        raise InputError(f"{whose}expected the target's values [N], the shadows' [S, N] and member_mask [S, N], got "
-                         f"{list(target.shape)}, {list(shadows.shape)} and {list(mask.shape)}")
+        raise InputError(
+            f"{whose}expected the target's values [N], the shadows' [S, N] and member_mask [S, N], got "
+            f"{list(target.shape)}, {list(shadows.shape)} and {list(mask.shape)}"
+        )
     if shadows.size == 0:
         raise InputError(f"{whose}no shadows or no examples: the shadows' values are {list(shadows.shape)}")
     target, shadows = target.astype(np.float64), shadows.astype(np.float64)
@@ -454,6 +489,8 @@ def _checked_shadows(target: ArrayLike, shadows: ArrayLike, member_mask: ArrayLi
     for kind in kinds:
         lacking = ~covered(mask, (kind,))
         if lacking.any():
-            raise InputError(f"{int(lacking.sum())} of {len(lacking)} examples have no {kind}-shadow, so nothing can be "
-                             f"said about them; train more shadows (now {len(mask)}) or leave them out yourself")
+            raise InputError(
+                f"{int(lacking.sum())} of {len(lacking)} examples have no {kind}-shadow, so nothing can be "
+                f"said about them; train more shadows (now {len(mask)}) or leave them out yourself"
+            )
     return target, shadows, mask

@@ -48,8 +48,10 @@ class ShadowBank:
         if is_member.dtype != bool:
             raise InputTypeError(f"is_member must be boolean, got {is_member.dtype}; convert with .astype(bool)")
         if logits.ndim != 2 or not labels.shape == is_member.shape == logits.shape[:1]:
-            raise InputError(f"expected logits [N, C], labels [N] and is_member [N], got {list(logits.shape)}, "
-                             f"{list(labels.shape)} and {list(is_member.shape)}")
+            raise InputError(
+                f"expected logits [N, C], labels [N] and is_member [N], got {list(logits.shape)}, "
+                f"{list(labels.shape)} and {list(is_member.shape)}"
+            )
         return cls(logits[None], is_member[None], labels)
 
     def __len__(self) -> int:
@@ -64,8 +66,9 @@ class ShadowBank:
         """A signal of `mia_helpers.signals` for all models, float64 `[S, N]`, read-only; computed once, in pieces."""
         if signal not in self._signals:
             parts = [slice(start, start + CHUNK) for start in range(0, len(self.labels), CHUNK)]
-            values = np.stack([np.concatenate([signal(logits[part], self.labels[part]) for part in parts])
-                               for logits in self.logits])
+            values = np.stack(
+                [np.concatenate([signal(logits[part], self.labels[part]) for part in parts]) for logits in self.logits]
+            )
             values.flags.writeable = False  # it is handed out again
             self._signals[signal] = values
         return self._signals[signal]
@@ -106,8 +109,13 @@ class ShadowBank:
 
     def _of(self, models: slice | np.ndarray, examples: slice | np.ndarray) -> "ShadowBank":
         kept = None if self.models is None else [self.models[i] for i in np.arange(len(self))[models]]
-        part = replace(self, logits=self.logits[models][:, examples], member_mask=self.member_mask[models][:, examples],
-                       labels=self.labels[examples], models=kept)
+        part = replace(
+            self,
+            logits=self.logits[models][:, examples],
+            member_mask=self.member_mask[models][:, examples],
+            labels=self.labels[examples],
+            models=kept,
+        )
         part._signals.update({signal: values[models][:, examples] for signal, values in self._signals.items()})
         return part
 

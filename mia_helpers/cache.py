@@ -97,8 +97,9 @@ def name_of(key: dict) -> str:
 
 
 def _warn_not_kept(error: OSError) -> None:
-    warnings.warn(f"cannot keep results in {cache_dir()} ({error}); set MIA_CACHE_DIR to a folder you can write to",
-                  stacklevel=3)
+    warnings.warn(
+        f"cannot keep results in {cache_dir()} ({error}); set MIA_CACHE_DIR to a folder you can write to", stacklevel=3
+    )
 
 
 def load_or_make(kind: str, key: dict | None, make: Callable[[], tuple[dict, dict]]) -> tuple[dict, dict]:

@@ -56,26 +56,32 @@ class ImageSet:
             value = getattr(self, attribute)
             if not isinstance(value, Tensor) or value.dtype != dtype:
                 found = value.dtype if isinstance(value, Tensor) else type(value).__name__
-                raise TypeError(f"{attribute} must be a {dtype} tensor, got {found}; convert with torch.as_tensor(..., "
-                                f"dtype={dtype})")
+                raise TypeError(
+                    f"{attribute} must be a {dtype} tensor, got {found}; convert with torch.as_tensor(..., dtype={dtype})"
+                )
         if self.images.ndim != 4 or self.images.shape[1:] != (1, 28, 28):
-            raise ValueError(f"images must have shape [N, 1, 28, 28], got {list(self.images.shape)}; "
-                             "for [N, 28, 28] add images[:, None]")
+            raise ValueError(
+                f"images must have shape [N, 1, 28, 28], got {list(self.images.shape)}; for [N, 28, 28] add images[:, None]"
+            )
         if self.labels.shape != (len(self.images),):
-            raise ValueError(f"labels must have shape [{len(self.images)}], one for each image, "
-                             f"got {list(self.labels.shape)}")
+            raise ValueError(
+                f"labels must have shape [{len(self.images)}], one for each image, got {list(self.labels.shape)}"
+            )
         if len(self.images) == 0:
             raise ValueError(f"the image set {self.name!r} is empty; it needs at least one image")
         if not torch.isfinite(self.images).all():
-            raise ValueError(f"{int((~torch.isfinite(self.images)).sum())} pixels are NaN or infinite; "
-                             "clean the images first, for instance with torch.nan_to_num")
+            raise ValueError(
+                f"{int((~torch.isfinite(self.images)).sum())} pixels are NaN or infinite; "
+                "clean the images first, for instance with torch.nan_to_num"
+            )
         low, high = self.images.min().item(), self.images.max().item()
         if low < 0 or high > 1:
             raise ValueError(f"pixels must lie in [0, 1], got [{low:g}, {high:g}]; divide bytes by 255")
         low, high = self.labels.min().item(), self.labels.max().item()
         if low < 0 or high >= self.n_classes:
-            raise ValueError(f"labels must lie in 0 … {self.n_classes - 1}, got {low} … {high}; "
-                             "renumber them from 0 or set n_classes")
+            raise ValueError(
+                f"labels must lie in 0 … {self.n_classes - 1}, got {low} … {high}; renumber them from 0 or set n_classes"
+            )
 
     def __len__(self) -> int:
         return len(self.images)
@@ -98,19 +104,23 @@ class ImageSet:
         if sizes.min() < 1:
             raise ValueError(f"both sizes must be at least 1, got {n_members} members and {n_non_members} non-members")
         if sizes.sum() > len(self):
-            raise ValueError(f"asked for {n_members} members + {n_non_members} non-members = {sizes.sum()} images, but "
-                             f"{self.name!r} has {len(self)}; ask for fewer")
+            raise ValueError(
+                f"asked for {n_members} members + {n_non_members} non-members = {sizes.sum()} images, but "
+                f"{self.name!r} has {len(self)}; ask for fewer"
+            )
         labels = self.labels.numpy()
         rng = np.random.default_rng(shifted(seed))
         totals = _balanced_counts(np.bincount(labels, minlength=self.n_classes), sizes.sum(), rng)
         members_of_class = _proportional_counts(totals, n_members)
         member_indices, non_member_indices = [], []
         for label in range(self.n_classes):
-            shuffled = rng.permutation(np.flatnonzero(labels == label))[:totals[label]]
-            member_indices.append(shuffled[:members_of_class[label]])
-            non_member_indices.append(shuffled[members_of_class[label]:])
-        return (self.subset(rng.permutation(np.concatenate(member_indices)), f"{self.name}, members"),
-                self.subset(rng.permutation(np.concatenate(non_member_indices)), f"{self.name}, non-members"))
+            shuffled = rng.permutation(np.flatnonzero(labels == label))[: totals[label]]
+            member_indices.append(shuffled[: members_of_class[label]])
+            non_member_indices.append(shuffled[members_of_class[label] :])
+        return (
+            self.subset(rng.permutation(np.concatenate(member_indices)), f"{self.name}, members"),
+            self.subset(rng.permutation(np.concatenate(non_member_indices)), f"{self.name}, non-members"),
+        )
 
     @property
     def fingerprint(self) -> str:
@@ -127,7 +137,7 @@ def _balanced_counts(available: np.ndarray, total: int, rng: np.random.Generator
         level = (low + high + 1) // 2
         low, high = (level, high) if np.minimum(available, level).sum() <= total else (low, level - 1)
     counts = np.minimum(available, low)
-    extra = rng.permutation(np.flatnonzero(available > low))[:total - counts.sum()]
+    extra = rng.permutation(np.flatnonzero(available > low))[: total - counts.sum()]
     counts[extra] += 1
     return counts
 
@@ -136,7 +146,7 @@ def _proportional_counts(totals: np.ndarray, n: int) -> np.ndarray:
     """`n` places shared out in proportion to `totals` `[C]` by largest remainders, never more than `totals`."""
     exact = totals * (n / totals.sum())
     counts = np.floor(exact).astype(int)
-    counts[np.argsort(counts - exact, kind="stable")[:n - counts.sum()]] += 1
+    counts[np.argsort(counts - exact, kind="stable")[: n - counts.sum()]] += 1
     return counts
 
 
@@ -172,7 +182,7 @@ def load_letters(owner: str, source: str | None = None, data_dir: str | Path | N
     if source == "bundled":
         return _bundled("letters", owner, f"rendered letters of the {owner} (bundled)", 26)
     images, labels = _torchvision("EMNIST", "letters", data_dir)
-    mine = np.random.default_rng(0).permutation(len(images))[OWNERS.index(owner)::2]
+    mine = np.random.default_rng(0).permutation(len(images))[OWNERS.index(owner) :: 2]
     return _to_image_set(images[mine], labels[mine] - 1, f"EMNIST letters of the {owner} (torchvision)", 26)
 
 
@@ -181,8 +191,7 @@ def _check_owner_and_source(owner: str, source: str | None) -> tuple[str, str]:
         raise ValueError(f"unknown owner {owner!r}; choose one of {', '.join(OWNERS)}")
     source = source or os.environ.get("MIA_DATA_SOURCE") or "bundled"
     if source not in SOURCES:
-        raise ValueError(f"unknown data source {source!r} (argument or MIA_DATA_SOURCE); "
-                         f"choose one of {', '.join(SOURCES)}")
+        raise ValueError(f"unknown data source {source!r} (argument or MIA_DATA_SOURCE); choose one of {', '.join(SOURCES)}")
     return owner, source
 
 
@@ -196,8 +205,10 @@ def _asset(kind: str) -> np.ndarray:
     content = files("mia_helpers").joinpath("assets", f"{kind}.npy.bz2").read_bytes()
     found = hashlib.sha256(content).hexdigest()
     if found != SHA256[kind]:
-        raise RuntimeError(f"the bundled {kind} are damaged (sha256 {found}, expected {SHA256[kind]}); "
-                           "reinstall mia_helpers, or fetch a fresh copy of the course")
+        raise RuntimeError(
+            f"the bundled {kind} are damaged (sha256 {found}, expected {SHA256[kind]}); "
+            "reinstall mia_helpers, or fetch a fresh copy of the course"
+        )
     return np.load(io.BytesIO(bz2.decompress(content)), allow_pickle=False)
 
 

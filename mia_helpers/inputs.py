@@ -96,10 +96,14 @@ def same_rows(**named: Any) -> None:
         if len(index) != len(first) or index.equals(first):
             continue
         if index.is_unique and first.is_unique and not len(index.difference(first, sort=False)):
-            raise InputError(f"{first_name} and {name} have the same index in another order; bring them into one, for "
-                             f"instance with {name}.loc[{first_name}.index]")
-        raise InputError(f"{first_name} and {name} have different indices, so their rows may not belong together; take the "
-                         f"same rows with .loc[...], or, if row i belongs to row i, use .reset_index(drop=True) on both")
+            raise InputError(
+                f"{first_name} and {name} have the same index in another order; bring them into one, for "
+                f"instance with {name}.loc[{first_name}.index]"
+            )
+        raise InputError(
+            f"{first_name} and {name} have different indices, so their rows may not belong together; take the "
+            f"same rows with .loc[...], or, if row i belongs to row i, use .reset_index(drop=True) on both"
+        )
 
 
 def numbers(name: str, values: ArrayLike, kinds: str = "fiu", hint: str = "") -> np.ndarray:
@@ -178,8 +182,9 @@ def checked_scores(scores: ArrayLike, is_member: ArrayLike) -> tuple[np.ndarray,
     if is_member.dtype != bool:
         raise InputTypeError(f"is_member must be boolean, got {is_member.dtype}; convert with .astype(bool)")
     if scores.ndim != 1 or scores.shape != is_member.shape:
-        raise InputError(f"scores and is_member must both have shape [N], got {list(scores.shape)} and "
-                         f"{list(is_member.shape)}")
+        raise InputError(
+            f"scores and is_member must both have shape [N], got {list(scores.shape)} and {list(is_member.shape)}"
+        )
     if np.isnan(scores).any():
         raise InputError(f"{int(np.isnan(scores).sum())} scores are NaN")
     if is_member.all() or not is_member.any():

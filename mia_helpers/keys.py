@@ -31,9 +31,22 @@ PLAIN = (bool, int, float, str, type(None))
 OWN = "mia_helpers"  # counts as code that may change, wherever it is installed
 SILENT = {"tqdm"}  # shows progress, in notebooks by another class than elsewhere; takes no part in results
 GLOBAL, ATTRIBUTE = {"LOAD_GLOBAL", "LOAD_NAME"}, {"LOAD_ATTR", "LOAD_METHOD", "IMPORT_FROM"}
-OF_CLASSES = {"__doc__", "__module__", "__qualname__", "__dict__", "__weakref__", "__annotations__", "__annotate_func__",
-              "__annotations_cache__", "__firstlineno__", "__static_attributes__", "_abc_impl", "__dataclass_fields__",
-              "__dataclass_params__", "__parameters__"}
+OF_CLASSES = {
+    "__doc__",
+    "__module__",
+    "__qualname__",
+    "__dict__",
+    "__weakref__",
+    "__annotations__",
+    "__annotate_func__",
+    "__annotations_cache__",
+    "__firstlineno__",
+    "__static_attributes__",
+    "_abc_impl",
+    "__dataclass_fields__",
+    "__dataclass_params__",
+    "__parameters__",
+}
 OF_MODULES = set(vars(nn.Module()))
 
 
@@ -116,9 +129,18 @@ class _Describer:
         if name := _library_name(value):
             return {"library": name}
         kinds: tuple[tuple[type, Callable[[Any, str], object]], ...] = (
-            (dict, self._dict), (list, self._list), (Tensor, self._tensor), (ImageSet, self._image_set), (type, self._class),
-            (nn.Module, self._network), (types.FunctionType, self._function), (functools.partial, self._partial),
-            (types.MethodType, self._method), (types.BuiltinFunctionType, self._builtin), (property, self._property))
+            (dict, self._dict),
+            (list, self._list),
+            (Tensor, self._tensor),
+            (ImageSet, self._image_set),
+            (type, self._class),
+            (nn.Module, self._network),
+            (types.FunctionType, self._function),
+            (functools.partial, self._partial),
+            (types.MethodType, self._method),
+            (types.BuiltinFunctionType, self._builtin),
+            (property, self._property),
+        )
         for kind, tell in kinds:
             if isinstance(value, kind):
                 return {kind.__name__: tell(value, where)}
@@ -128,8 +150,14 @@ class _Describer:
             return {"weak": self(value(), where)}
         if isinstance(value, types.ModuleType):
             return {"python module": value.__name__}
-        if isinstance(value, types.GetSetDescriptorType | types.MemberDescriptorType | types.MethodDescriptorType
-                      | types.WrapperDescriptorType | types.ClassMethodDescriptorType):
+        if isinstance(
+            value,
+            types.GetSetDescriptorType
+            | types.MemberDescriptorType
+            | types.MethodDescriptorType
+            | types.WrapperDescriptorType
+            | types.ClassMethodDescriptorType,
+        ):
             return {"slot": value.__name__}
         if callable(inner := getattr(value, "__wrapped__", None)):  # functools.cache
             return {"wrapped": [self(inner, where), type(value).__name__]}
@@ -143,13 +171,17 @@ class _Describer:
 
     def _dict(self, value: dict, where: str) -> list:
         items = [[self(key, where), self(item, f"{where}[{key!r}]")] for key, item in value.items()]
-        return items if type(value) is dict else [self(type(value), where), items, self._named(
-            getattr(value, "__dict__", {}), where)]
+        return (
+            items
+            if type(value) is dict
+            else [self(type(value), where), items, self._named(getattr(value, "__dict__", {}), where)]
+        )
 
     def _tensor(self, value: Tensor, where: str) -> list:
         try:
-            content = _hashed(value.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
-                              .view(torch.uint8).numpy())
+            content = _hashed(
+                value.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1).view(torch.uint8).numpy()
+            )
         except (RuntimeError, NotImplementedError, TypeError, ValueError) as error:
             raise _undescribable(where, value) from error
         return [str(value.dtype), list(value.shape), content]
@@ -169,20 +201,35 @@ class _Describer:
 
     def _network(self, value: nn.Module, where: str) -> dict:
         where = type(value).__name__ if where == "value" else where
-        hooks = {name: list(hook.values()) for name, hook in vars(value).items()
-                 if name in OF_MODULES and "hook" in name and isinstance(hook, dict) and hook}
+        hooks = {
+            name: list(hook.values())
+            for name, hook in vars(value).items()
+            if name in OF_MODULES and "hook" in name and isinstance(hook, dict) and hook
+        }
         own = {name: item for name, item in vars(value).items() if name not in OF_MODULES}
-        return {"class": self(type(value), where), "attributes": self._named(own, where), "hooks": self._named(hooks, where),
-                "training": value.training, "transient": sorted(value._non_persistent_buffers_set),
-                "parameters": [[name, None if p is None else [p.requires_grad, self(p, f"{where}.{name}")]]
-                               for name, p in value._parameters.items()],
-                "buffers": [[name, self(b, f"{where}.{name}")] for name, b in value._buffers.items()],
-                "layers": [[name, self(layer, f"{where}.{name}")] for name, layer in value._modules.items()]}
+        return {
+            "class": self(type(value), where),
+            "attributes": self._named(own, where),
+            "hooks": self._named(hooks, where),
+            "training": value.training,
+            "transient": sorted(value._non_persistent_buffers_set),
+            "parameters": [
+                [name, None if p is None else [p.requires_grad, self(p, f"{where}.{name}")]]
+                for name, p in value._parameters.items()
+            ],
+            "buffers": [[name, self(b, f"{where}.{name}")] for name, b in value._buffers.items()],
+            "layers": [[name, self(layer, f"{where}.{name}")] for name, layer in value._modules.items()],
+        }
 
     def _function(self, f: types.FunctionType, where: str) -> dict:
-        return {"code": self._code(f.__code__, where), "defaults": self(f.__defaults__, f"{where}'s defaults"),
-                "keywords": self._named(f.__kwdefaults__ or {}, where), "closure": self._closure(f, where),
-                "globals": self._globals(f, where), "attributes": self._named(vars(f), where)}
+        return {
+            "code": self._code(f.__code__, where),
+            "defaults": self(f.__defaults__, f"{where}'s defaults"),
+            "keywords": self._named(f.__kwdefaults__ or {}, where),
+            "closure": self._closure(f, where),
+            "globals": self._globals(f, where),
+            "attributes": self._named(vars(f), where),
+        }
 
     def _closure(self, f: types.FunctionType, where: str) -> dict:
         cells = {}
@@ -207,9 +254,17 @@ class _Describer:
 
     def _code(self, code: types.CodeType, where: str) -> dict:
         n = code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & 4) + bool(code.co_flags & 8)
-        return {"arguments": [code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags & 0x2AC,
-                              list(code.co_varnames[:n])],
-                "steps": [[name, self(arg, where)] for name, arg in _steps(code)], "tries": code.co_exceptiontable.hex()}
+        return {
+            "arguments": [
+                code.co_argcount,
+                code.co_posonlyargcount,
+                code.co_kwonlyargcount,
+                code.co_flags & 0x2AC,
+                list(code.co_varnames[:n]),
+            ],
+            "steps": [[name, self(arg, where)] for name, arg in _steps(code)],
+            "tries": code.co_exceptiontable.hex(),
+        }
 
     def _partial(self, value: functools.partial, where: str) -> list:
         return [self(value.func, where), self(value.args, where), self._named(value.keywords, where)]
@@ -238,13 +293,20 @@ class _Describer:
         make, args, state, *items = (*parts, None)[:5]
         self.alive.append(parts)
         state = self._named(state, where) if type(state) is dict else self(state, where)
-        return [self(type(value), where), self(make, where), self(args, where), state,
-                [None if item is None else self(list(item), where) for item in items]]
+        return [
+            self(type(value), where),
+            self(make, where),
+            self(args, where),
+            state,
+            [None if item is None else self(list(item), where) for item in items],
+        ]
 
 
 def _undescribable(where: str, value: object) -> Undescribable:
-    return Undescribable(f"{where} is a {type(value).__module__}.{type(value).__qualname__}, whose content cannot be told; "
-                         "make it inside the function that uses it, or pass plain values, arrays and functions instead")
+    return Undescribable(
+        f"{where} is a {type(value).__module__}.{type(value).__qualname__}, whose content cannot be told; "
+        "make it inside the function that uses it, or pass plain values, arrays and functions instead"
+    )
 
 
 def _hashed(array: np.ndarray) -> str:

@@ -45,8 +45,9 @@ class Service:
 
 def moved(images: Tensor, right: int = 0, down: int = 0, angle: float = 0.0) -> Tensor:
     """Images `[N, 1, H, W]` shifted by whole pixels and turned anticlockwise by degrees; what comes in is paper (0)."""
-    return affine(images, angle=-angle, translate=[right, down], scale=1.0, shear=[0.0],
-                  interpolation=InterpolationMode.BILINEAR)
+    return affine(
+        images, angle=-angle, translate=[right, down], scale=1.0, shear=[0.0], interpolation=InterpolationMode.BILINEAR
+    )
 
 
 def right_answers(ask: Ask, images: Tensor, labels: Tensor, changes: Sequence[Callable[[Tensor], Tensor]]) -> np.ndarray:
@@ -69,8 +70,9 @@ def right_answers(ask: Ask, images: Tensor, labels: Tensor, changes: Sequence[Ca
     for i, change in enumerate(changes):
         copies = change(images)
         if copies.shape != images.shape:
-            raise InputError(f"change {i} turns images {list(images.shape)} into {list(copies.shape)}; it must keep the "
-                             "shape")
+            raise InputError(
+                f"change {i} turns images {list(images.shape)} into {list(copies.shape)}; it must keep the shape"
+            )
         columns.append(_answers(ask, copies) == truth)
     return np.stack(columns, axis=1)
 
@@ -108,6 +110,8 @@ def noise_distance(ask: Ask, images: Tensor, labels: Tensor, *, sigma: float, n_
 def _answers(ask: Ask, images: Tensor) -> np.ndarray:
     answers = as_array(ask(images))
     if answers.shape != (len(images),):
-        raise InputError(f"ask must return one label for each image, [{len(images)}], but returned {list(answers.shape)}; "
-                         "pass a function that returns labels, e.g. Service(model).labels")
+        raise InputError(
+            f"ask must return one label for each image, [{len(images)}], but returned {list(answers.shape)}; "
+            "pass a function that returns labels, e.g. Service(model).labels"
+        )
     return answers

@@ -46,7 +46,7 @@ def round_probabilities(logits: ArrayLike, decimals: int) -> np.ndarray:
     z, label = outputs(logits)
     decimals = whole_number("decimals", decimals, 0, 15)
     p = np.round(np.exp(log_softmax(z, axis=-1)), decimals)
-    return np.round(_with_label(p, label, 10.0 ** -decimals), decimals)
+    return np.round(_with_label(p, label, 10.0**-decimals), decimals)
 
 
 def temperature(logits: ArrayLike, t: float) -> np.ndarray:
@@ -104,8 +104,9 @@ def memguard(logits: ArrayLike, threshold: float, budget: float, seed: int) -> n
     top = (p * predicted).sum(-1, keepdims=True)
     above = top > threshold
     # p + a (goal − p) has the threshold on top; both denominators are positive where they are used.
-    a = np.where(above, (top - threshold) / np.where(above, top - 1 / n_classes, 1),
-                 (threshold - top) / np.where(above, 1, 1 - top))
+    a = np.where(
+        above, (top - threshold) / np.where(above, top - 1 / n_classes, 1), (threshold - top) / np.where(above, 1, 1 - top)
+    )
     noisy = p + a * (np.where(above, 1 / n_classes, predicted) - p)
     noisy = np.where(predicted == 1, threshold, noisy)  # exactly, so that no last digit tells from where it came
     distance = np.abs(noisy - p).sum(-1)
@@ -142,4 +143,4 @@ def _coins(z: np.ndarray, seed: int) -> np.ndarray:
     prefix = f"{operator.index(seed)}:".encode()
     rows = np.ascontiguousarray(z).reshape(-1, z.shape[-1])
     digests = b"".join(hashlib.blake2b(prefix + row.tobytes(), digest_size=8).digest() for row in rows)
-    return (np.frombuffer(digests, dtype="<u8") >> np.uint64(11)).reshape(z.shape[:-1]) / 2.0 ** 53
+    return (np.frombuffer(digests, dtype="<u8") >> np.uint64(11)).reshape(z.shape[:-1]) / 2.0**53

@@ -74,18 +74,32 @@ class AttackReport:
         """
         short = [f"{fpr:.3g}" for fpr in self.tpr_at_fpr]
         names = [text if short.count(text) == 1 else repr(float(fpr)) for text, fpr in zip(short, self.tpr_at_fpr)]
-        return {"accuracy": self.accuracy, "AUC": self.auc, "advantage": self.advantage,
-                **{f"TPR at {name} FPR": estimate for name, estimate in zip(names, self.tpr_at_fpr.values())}}
+        return {
+            "accuracy": self.accuracy,
+            "AUC": self.auc,
+            "advantage": self.advantage,
+            **{f"TPR at {name} FPR": estimate for name, estimate in zip(names, self.tpr_at_fpr.values())},
+        }
 
     def _repr_html_(self) -> str:
-        rows = "".join(f"<tr><th>{name}</th><td>{'no threshold given' if value is None else value}</td></tr>"
-                       for name, value in self.to_dict().items())
-        return (f"<table><caption>{self.n_members:,} members, {self.n_non_members:,} non-members, "
-                f"{self.confidence:.0%} intervals</caption>{rows}</table>")
+        rows = "".join(
+            f"<tr><th>{name}</th><td>{'no threshold given' if value is None else value}</td></tr>"
+            for name, value in self.to_dict().items()
+        )
+        return (
+            f"<table><caption>{self.n_members:,} members, {self.n_non_members:,} non-members, "
+            f"{self.confidence:.0%} intervals</caption>{rows}</table>"
+        )
 
 
-def attack_report(scores: ArrayLike, is_member: ArrayLike, threshold: float | None = None,
-                  fprs: tuple[float, ...] = DEFAULT_FPRS, confidence: float = 0.95, seed: int = 0) -> AttackReport:
+def attack_report(
+    scores: ArrayLike,
+    is_member: ArrayLike,
+    threshold: float | None = None,
+    fprs: tuple[float, ...] = DEFAULT_FPRS,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> AttackReport:
     """Measure an attack.
 
     Args:
@@ -114,16 +128,26 @@ def attack_report(scores: ArrayLike, is_member: ArrayLike, threshold: float | No
         true_positives, false_positives = int(claimed[is_member].sum()), int(claimed[~is_member].sum())
         accuracy = proportion(true_positives + n_non_members - false_positives, len(scores), confidence)
         advantage = _difference(true_positives, n_members, false_positives, n_non_members, confidence)
-    rates = {fpr: proportion(true_positives_at_fpr(scores, is_member, fpr), n_members, confidence)
-             for fpr in _supported(fprs, n_non_members)}
+    rates = {
+        fpr: proportion(true_positives_at_fpr(scores, is_member, fpr), n_members, confidence)
+        for fpr in _supported(fprs, n_non_members)
+    }
     return AttackReport(
-        auc=auc(scores, is_member, confidence), accuracy=accuracy, advantage=advantage,
-        tpr_at_fpr=SupportedRates(rates, n_non_members), threshold=threshold, smallest_supported_fpr=10 / n_non_members,
-        n_members=n_members, n_non_members=n_non_members, confidence=confidence)
+        auc=auc(scores, is_member, confidence),
+        accuracy=accuracy,
+        advantage=advantage,
+        tpr_at_fpr=SupportedRates(rates, n_non_members),
+        threshold=threshold,
+        smallest_supported_fpr=10 / n_non_members,
+        n_members=n_members,
+        n_non_members=n_non_members,
+        confidence=confidence,
+    )
 
 
-def _pooled_report(scores: np.ndarray, is_member: np.ndarray, threshold: float | None, fprs: tuple[float, ...],
-                   confidence: float, seed: int) -> AttackReport:
+def _pooled_report(
+    scores: np.ndarray, is_member: np.ndarray, threshold: float | None, fprs: tuple[float, ...], confidence: float, seed: int
+) -> AttackReport:
     """Several targets on the same examples: everything is computed on all T·N scores, resampling whole examples."""
     n_targets, n = scores.shape
     flat, truth = checked_scores(scores.ravel(), is_member.ravel())
@@ -148,9 +172,16 @@ def _pooled_report(scores: np.ndarray, is_member: np.ndarray, threshold: float |
     found = [Estimate(float(v), float(lo), float(hi)) for v, lo, hi in zip(measure(np.ones(n)), low, high)]
     accuracy, advantage = found[-2:] if threshold is not None else (None, None)
     return AttackReport(
-        auc=found[0], accuracy=accuracy, advantage=advantage,
-        tpr_at_fpr=SupportedRates(dict(zip(limits, found[1:])), n_people), threshold=threshold,
-        smallest_supported_fpr=10 / n_people, n_members=n_members, n_non_members=n_non_members, confidence=confidence)
+        auc=found[0],
+        accuracy=accuracy,
+        advantage=advantage,
+        tpr_at_fpr=SupportedRates(dict(zip(limits, found[1:])), n_people),
+        threshold=threshold,
+        smallest_supported_fpr=10 / n_people,
+        n_members=n_members,
+        n_non_members=n_non_members,
+        confidence=confidence,
+    )
 
 
 def _weighted_auc(rank: np.ndarray, inside: np.ndarray, outside: np.ndarray) -> float:
@@ -170,8 +201,9 @@ def _resampled(is_member: np.ndarray, n_resamples: int, seed: int) -> Iterator[n
                 break
 
 
-def auc_difference(one: ArrayLike, other: ArrayLike, is_member: ArrayLike, n_resamples: int = 300,
-                   confidence: float = 0.95, seed: int = 0) -> Estimate:
+def auc_difference(
+    one: ArrayLike, other: ArrayLike, is_member: ArrayLike, n_resamples: int = 300, confidence: float = 0.95, seed: int = 0
+) -> Estimate:
     """The AUC of one attack minus that of another on the same targets and examples, each pooled as in `attack_report`.
 
     Both are judged on the same resamples of examples, so what the two have in common falls out (paired bootstrap).
@@ -211,9 +243,11 @@ def _why_not(fpr: float, n_people: int) -> str | None:
         return None
     expected = np.floor(10 * fpr * n_people + 1e-9) / 10  # rounded so that 9.99 does not read as 10
     smallest = np.ceil(1e6 / n_people - 1e-9) / 1e5
-    return (f"a true-positive rate at a false-positive rate of {fpr:g} cannot be claimed with {n_people} non-members: "
-            f"one would expect {expected:.1f} false positives, and at least 10 are needed. The smallest FPR "
-            f"supported here is {smallest:.4g}")
+    return (
+        f"a true-positive rate at a false-positive rate of {fpr:g} cannot be claimed with {n_people} non-members: "
+        f"one would expect {expected:.1f} false positives, and at least 10 are needed. The smallest FPR "
+        f"supported here is {smallest:.4g}"
+    )
 
 
 def _supported(fprs: tuple[float, ...], n_people: int) -> list[float]:
@@ -370,8 +404,10 @@ def mean_over_models(values: ArrayLike, confidence: float = 0.95) -> Estimate:
     """
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 1 or len(values) < 2 or not np.isfinite(values).all():
-        raise InputError(f"expected one finite number for each of at least two models, got {list(values.shape)} with "
-                         f"{int((~np.isfinite(values)).sum())} NaN or infinite")
+        raise InputError(
+            f"expected one finite number for each of at least two models, got {list(values.shape)} with "
+            f"{int((~np.isfinite(values)).sum())} NaN or infinite"
+        )
     mean = values.mean()
     half = t.ppf((1 + confidence) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
     return Estimate(float(mean), float(mean - half), float(mean + half))
@@ -449,8 +485,14 @@ class Draws:
         return Estimate(float(values[0]), float(low), float(high))
 
 
-def epsilon_lower_bound(scores_calibration: ArrayLike, member_calibration: ArrayLike, scores_test: ArrayLike,
-                        member_test: ArrayLike, delta: float = 0.0, confidence: float = 0.95) -> float:
+def epsilon_lower_bound(
+    scores_calibration: ArrayLike,
+    member_calibration: ArrayLike,
+    scores_test: ArrayLike,
+    member_test: ArrayLike,
+    delta: float = 0.0,
+    confidence: float = 0.95,
+) -> float:
     """A lower bound on ε, given δ: a training that is (ε, δ)-differentially private would not leak so much.
 
     Any attack on such a training has TPR ≤ e^ε FPR + δ and 1 − FPR ≤ e^ε (1 − TPR) + δ (Kairouz et al. 2015, 1311.0776).
@@ -475,18 +517,34 @@ def epsilon_lower_bound(scores_calibration: ArrayLike, member_calibration: Array
     n_in, n_out = is_member.sum(), (~is_member).sum()
     bounds = _epsilon(np.round(tpr * n_in), n_in, np.round(fpr * n_out), n_out, delta, confidence)
     claimed = scores_test >= thresholds[np.argmax(bounds)]
-    bound = float(_epsilon(claimed[member_test].sum(), member_test.sum(), claimed[~member_test].sum(), (~member_test).sum(),
-                           delta, confidence))
+    bound = float(
+        _epsilon(
+            claimed[member_test].sum(),
+            member_test.sum(),
+            claimed[~member_test].sum(),
+            (~member_test).sum(),
+            delta,
+            confidence,
+        )
+    )
     return max(0.0, bound)
 
 
-def _epsilon(true_positives: np.ndarray | int, n_in: int, false_positives: np.ndarray | int, n_out: int, delta: float,
-             confidence: float) -> np.ndarray:
+def _epsilon(
+    true_positives: np.ndarray | int,
+    n_in: int,
+    false_positives: np.ndarray | int,
+    n_out: int,
+    delta: float,
+    confidence: float,
+) -> np.ndarray:
     """The bound for counts at fixed thresholds; may be negative."""
     alpha = (1 - confidence) / 2
-    tpr = np.where(np.equal(true_positives, 0), 0, beta.ppf(alpha, np.maximum(true_positives, 1),
-                                                            n_in - true_positives + 1))
-    fpr = np.where(np.equal(false_positives, n_out), 1, beta.ppf(1 - alpha, np.add(false_positives, 1),
-                                                                 np.maximum(n_out - false_positives, 1)))
+    tpr = np.where(np.equal(true_positives, 0), 0, beta.ppf(alpha, np.maximum(true_positives, 1), n_in - true_positives + 1))
+    fpr = np.where(
+        np.equal(false_positives, n_out),
+        1,
+        beta.ppf(1 - alpha, np.add(false_positives, 1), np.maximum(n_out - false_positives, 1)),
+    )
     tiny = np.finfo(float).tiny  # a rate below δ shows nothing: log of next to nothing
     return np.maximum(np.log(np.maximum(tpr - delta, tiny) / fpr), np.log(np.maximum(1 - fpr - delta, tiny) / (1 - tpr)))

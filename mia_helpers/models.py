@@ -16,10 +16,14 @@ class ClassifierModel(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.features = nn.Sequential(
-            nn.Conv2d(1, 16, 3), nn.LeakyReLU(),
-            nn.Conv2d(16, 32, 3), nn.LeakyReLU(),
-            nn.Conv2d(32, 16, 3), nn.LeakyReLU(),
-            nn.Conv2d(16, 16, 3), nn.LeakyReLU(),
+            nn.Conv2d(1, 16, 3),
+            nn.LeakyReLU(),
+            nn.Conv2d(16, 32, 3),
+            nn.LeakyReLU(),
+            nn.Conv2d(32, 16, 3),
+            nn.LeakyReLU(),
+            nn.Conv2d(16, 16, 3),
+            nn.LeakyReLU(),
         )
         self.classifier = nn.Sequential(nn.Flatten(), nn.Linear(6400, 256), nn.LeakyReLU(), nn.Linear(256, 10))
 
@@ -40,11 +44,19 @@ class SmallClassifier(nn.Module):
         super().__init__()
         c1, c2, hidden = (max(1, round(n * width)) for n in (8, 16, 128))
         self.features = nn.Sequential(
-            nn.Conv2d(1, c1, 5), nn.ReLU(), nn.MaxPool2d(2),
-            nn.Conv2d(c1, c2, 5), nn.ReLU(), nn.MaxPool2d(2),
+            nn.Conv2d(1, c1, 5),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(c1, c2, 5),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
         )
         self.classifier = nn.Sequential(
-            nn.Flatten(), nn.Linear(16 * c2, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, 10),
+            nn.Flatten(),
+            nn.Linear(16 * c2, hidden),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(hidden, 10),
         )
 
     def forward(self, images: Tensor) -> Tensor:
@@ -61,9 +73,12 @@ class AttackNet(nn.Module):
     def __init__(self, n_inputs: int = 10):
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Linear(n_inputs, 500), nn.LeakyReLU(),
-            nn.Linear(500, 500), nn.LeakyReLU(),
-            nn.Linear(500, 500), nn.LeakyReLU(),
+            nn.Linear(n_inputs, 500),
+            nn.LeakyReLU(),
+            nn.Linear(500, 500),
+            nn.LeakyReLU(),
+            nn.Linear(500, 500),
+            nn.LeakyReLU(),
             nn.Linear(500, 1),
         )
 

@@ -14,19 +14,40 @@ MEMBER, NON_MEMBER, NEUTRAL = "#0072B2", "#D55E00", "#666666"  # blue, vermilion
 SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
 
-def confidence_histograms(members: ArrayLike, non_members: ArrayLike, *, ax: Axes | None = None, bins: int = 25,
-                          label: str = "confidence", limits: tuple[float, float] = (0.0, 1.0), log: bool = True,
-                          names: tuple[str, str] = ("members", "non-members"),
-                          colours: tuple[str, str] = (MEMBER, NON_MEMBER)) -> Axes:
+def confidence_histograms(
+    members: ArrayLike,
+    non_members: ArrayLike,
+    *,
+    ax: Axes | None = None,
+    bins: int = 25,
+    label: str = "confidence",
+    limits: tuple[float, float] = (0.0, 1.0),
+    log: bool = True,
+    names: tuple[str, str] = ("members", "non-members"),
+    colours: tuple[str, str] = (MEMBER, NON_MEMBER),
+) -> Axes:
     """Two histograms as outlines, values `[N]` each; the heights are shares of each group in per cent (log scale)."""
     ax = ax or plt.subplots(figsize=(6, 3.2), layout="constrained")[1]
     edges = np.linspace(*limits, bins + 1).tolist()
     for values, colour, name in zip((members, non_members), colours, names):
         values = np.clip(np.asarray(values), *limits)
-        ax.hist(values, bins=edges, weights=np.full(len(values), 100 / len(values)),
-                histtype="stepfilled", alpha=0.25, color=colour)
-        ax.hist(values, bins=edges, weights=np.full(len(values), 100 / len(values)),
-                histtype="step", linewidth=1.8, color=colour, label=name)
+        ax.hist(
+            values,
+            bins=edges,
+            weights=np.full(len(values), 100 / len(values)),
+            histtype="stepfilled",
+            alpha=0.25,
+            color=colour,
+        )
+        ax.hist(
+            values,
+            bins=edges,
+            weights=np.full(len(values), 100 / len(values)),
+            histtype="step",
+            linewidth=1.8,
+            color=colour,
+            label=name,
+        )
     ax.set(xlabel=label, ylabel="share of the group (%)", xlim=limits)
     if log:
         ax.set_yscale("log")
@@ -44,8 +65,9 @@ def roc(scores: Mapping[str, tuple[ArrayLike, ArrayLike]], *, smallest_fpr: floa
     return figure
 
 
-def roc_axes(scores: Mapping[str, tuple[ArrayLike, ArrayLike]], *, ax: Axes, log: bool = False,
-             smallest_fpr: float | None = None) -> Axes:
+def roc_axes(
+    scores: Mapping[str, tuple[ArrayLike, ArrayLike]], *, ax: Axes, log: bool = False, smallest_fpr: float | None = None
+) -> Axes:
     """ROC curves with the chance line.
 
     Args:
@@ -65,8 +87,9 @@ def roc_axes(scores: Mapping[str, tuple[ArrayLike, ArrayLike]], *, ax: Axes, log
     return ax
 
 
-def learning_curves(history: Mapping[str, Sequence[float]], *,
-                    names: tuple[str, str] = ("members", "non-members")) -> Figure:
+def learning_curves(
+    history: Mapping[str, Sequence[float]], *, names: tuple[str, str] = ("members", "non-members")
+) -> Figure:
     """Loss (nats) and accuracy against epochs, both sides; `history` as in `TrainingResult`."""
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
     for ax, quantity, label in zip(axes, ("loss", "accuracy"), ("cross-entropy (nats)", "accuracy")):
@@ -83,8 +106,13 @@ def image_grid(images: ArrayLike, titles: Sequence[str] = (), *, columns: int = 
     """Images `[N, 1, 28, 28]` (or `[N, 28, 28]`), ink on paper, with an optional title each."""
     images = np.asarray(images).reshape(-1, 28, 28)
     rows = -(-len(images) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(columns * scale, rows * scale * (1.3 if len(titles) else 1)),
-                                squeeze=False, layout="constrained")
+    figure, axes = plt.subplots(
+        rows,
+        columns,
+        figsize=(columns * scale, rows * scale * (1.3 if len(titles) else 1)),
+        squeeze=False,
+        layout="constrained",
+    )
     for ax in axes.flat:
         ax.set_axis_off()
     for i, (ax, image) in enumerate(zip(axes.flat, images)):
@@ -102,8 +130,15 @@ def estimates(rows: Mapping[str, Estimate], *, label: str, chance: float | None 
         ax.plot(estimate.value, y, "o", color=MEMBER)
     if chance is not None:
         ax.axvline(chance, color=NEUTRAL, linestyle=":", linewidth=1.2)
-        ax.annotate("chance", (chance, 1), xycoords=("data", "axes fraction"), xytext=(3, 2), textcoords="offset points",
-                    color=NEUTRAL, fontsize="small")
+        ax.annotate(
+            "chance",
+            (chance, 1),
+            xycoords=("data", "axes fraction"),
+            xytext=(3, 2),
+            textcoords="offset points",
+            color=NEUTRAL,
+            fontsize="small",
+        )
     ax.set(yticks=range(len(rows)), yticklabels=list(rows), xlabel=label, ylim=(len(rows) - 0.5, -0.5))
     return ax
 
@@ -114,14 +149,25 @@ def pareto(utility: ArrayLike, leakage: ArrayLike) -> np.ndarray:
     None has more utility with no more leakage, or less leakage with no less utility.
     """
     utility, leakage = np.asarray(utility), np.asarray(leakage)
-    best = [i for i in range(len(utility)) if not any(
-        utility[j] >= utility[i] and leakage[j] <= leakage[i] and (utility[j] > utility[i] or leakage[j] < leakage[i])
-        for j in range(len(utility)))]
+    best = [
+        i
+        for i in range(len(utility))
+        if not any(
+            utility[j] >= utility[i] and leakage[j] <= leakage[i] and (utility[j] > utility[i] or leakage[j] < leakage[i])
+            for j in range(len(utility))
+        )
+    ]
     return np.array(sorted(best, key=lambda i: utility[i]), dtype=int)
 
 
-def tradeoff(rows: Mapping[str, tuple[Estimate, Estimate]], *, labels: tuple[str, str], chance: float | None = None,
-             offsets: Mapping[str, tuple[float, float]] | None = None, ax: Axes | None = None) -> Axes:
+def tradeoff(
+    rows: Mapping[str, tuple[Estimate, Estimate]],
+    *,
+    labels: tuple[str, str],
+    chance: float | None = None,
+    offsets: Mapping[str, tuple[float, float]] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
     """Utility (right is better) against leakage (down is better), an interval on both axes, the Pareto frontier in black.
 
     Args:
@@ -138,8 +184,17 @@ def tradeoff(rows: Mapping[str, tuple[Estimate, Estimate]], *, labels: tuple[str
         ax.plot(u.value, leak.value, "o", color=colour)
         dx, dy = (offsets or {}).get(name, (5, 5))
         far = {"arrowstyle": "-", "color": colour, "linewidth": 0.6} if max(abs(dx), abs(dy)) > 30 else None
-        ax.annotate(name, (u.value, leak.value), xytext=(dx, dy), textcoords="offset points", color=colour, arrowprops=far,
-                    fontsize="small", ha="left" if dx >= 0 else "right", va="bottom" if dy >= 0 else "top")
+        ax.annotate(
+            name,
+            (u.value, leak.value),
+            xytext=(dx, dy),
+            textcoords="offset points",
+            color=colour,
+            arrowprops=far,
+            fontsize="small",
+            ha="left" if dx >= 0 else "right",
+            va="bottom" if dy >= 0 else "top",
+        )
     best = [list(rows.values())[i] for i in frontier]
     ax.plot([u.value for u, _ in best], [leak.value for _, leak in best], color="black", linewidth=1, zorder=0)
     if chance is not None:

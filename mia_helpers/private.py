@@ -49,9 +49,21 @@ class PrivateTraining:
     history: dict[str, list[float]] = field(repr=False)
 
 
-def train_private(model: nn.Module, data: ImageSet, target_epsilon: float, delta: float, *, epochs: int, lr: float,
-                  batch_size: int, seed: int, max_grad_norm: float = 1.0, momentum: float = 0.0,
-                  device: str | None = None, progress: bool = True) -> PrivateTraining:
+def train_private(
+    model: nn.Module,
+    data: ImageSet,
+    target_epsilon: float,
+    delta: float,
+    *,
+    epochs: int,
+    lr: float,
+    batch_size: int,
+    seed: int,
+    max_grad_norm: float = 1.0,
+    momentum: float = 0.0,
+    device: str | None = None,
+    progress: bool = True,
+) -> PrivateTraining:
     """DP-SGD: clip the gradient of each example, add noise, count the cost (Abadi et al. 2016, 1607.00133), with Opacus.
 
     Opacus draws the batches (each example independently, with probability batch_size / N), clips, adds the noise and keeps
@@ -96,8 +108,10 @@ def train_private(model: nn.Module, data: ImageSet, target_epsilon: float, delta
                 totals, n_drawn = _private_epoch(model, images, labels, gradients_of_each, optimiser, rate, steps)
                 finite = torch.stack([p.isfinite().all() for p in _trained(model).values()]).all()
                 if not finite or not totals.isfinite().all():
-                    raise ValueError(f"loss or weights are no longer finite after epoch {epoch + 1}; lower the learning "
-                                     f"rate (now {lr}) or the noise (multiplier now {noise:.3g})")
+                    raise ValueError(
+                        f"loss or weights are no longer finite after epoch {epoch + 1}; lower the learning "
+                        f"rate (now {lr}) or the noise (multiplier now {noise:.3g})"
+                    )
                 for name, total in zip(history, (totals / max(1, n_drawn)).tolist()):
                     history[name].append(total)
         finally:
@@ -108,8 +122,16 @@ def train_private(model: nn.Module, data: ImageSet, target_epsilon: float, delta
     return PrivateTraining(model.to("cpu").eval(), float(epsilon), float(delta), noise, history)
 
 
-def _checked_settings(n: int, target_epsilon: float, delta: float, epochs: int, batch_size: int, lr: float,
-                      max_grad_norm: float, momentum: float) -> tuple[int, int]:
+def _checked_settings(
+    n: int,
+    target_epsilon: float,
+    delta: float,
+    epochs: int,
+    batch_size: int,
+    lr: float,
+    max_grad_norm: float,
+    momentum: float,
+) -> tuple[int, int]:
     """epochs and batch_size as whole numbers, or an error for the first setting out of range."""
     epochs, batch_size = whole_number("epochs", epochs, 1), whole_number("batch_size", batch_size, 1, n)
     positive_numbers(lr=lr, max_grad_norm=max_grad_norm)
@@ -118,8 +140,10 @@ def _checked_settings(n: int, target_epsilon: float, delta: float, epochs: int, 
     if not target_epsilon > 0:
         raise ValueError(f"target_epsilon must be positive, got {target_epsilon}; math.inf means clipping without noise")
     if not 0 < delta < 1 / n:
-        raise ValueError(f"delta must lie between 0 and 1/N = {1 / n:g} for {n} examples, got {delta}; from 1/N on, giving "
-                         "away a whole random example would count as private")
+        raise ValueError(
+            f"delta must lie between 0 and 1/N = {1 / n:g} for {n} examples, got {delta}; from 1/N on, giving "
+            "away a whole random example would count as private"
+        )
     return epochs, batch_size
 
 
@@ -128,15 +152,20 @@ def _trained(model: nn.Module) -> dict[str, Any]:
     return {name: p for name, p in model.named_parameters() if p.requires_grad}
 
 
-def _private_sgd(model: nn.Module, rate: float, batch_size: int, lr: float, momentum: float, noise: float,
-                 max_grad_norm: float) -> tuple:
+def _private_sgd(
+    model: nn.Module, rate: float, batch_size: int, lr: float, momentum: float, noise: float, max_grad_norm: float
+) -> tuple:
     """Opacus' optimiser, which clips and adds noise, and its accountant, which counts each step."""
     from opacus.accountants import RDPAccountant  # here: Opacus takes seconds to load, and the masks need none of it
     from opacus.optimizers import DPOptimizer
 
     account = RDPAccountant()
-    optimiser = DPOptimizer(torch.optim.SGD(_trained(model).values(), lr=lr, momentum=momentum), noise_multiplier=noise,
-                            max_grad_norm=max_grad_norm, expected_batch_size=batch_size)
+    optimiser = DPOptimizer(
+        torch.optim.SGD(_trained(model).values(), lr=lr, momentum=momentum),
+        noise_multiplier=noise,
+        max_grad_norm=max_grad_norm,
+        expected_batch_size=batch_size,
+    )
     optimiser.attach_step_hook(account.get_optimizer_hook_fn(sample_rate=rate))
     return optimiser, account
 
@@ -153,8 +182,15 @@ def _gradients_of_each(model: nn.Module) -> Callable:
     return vmap(grad(loss_and_logits, has_aux=True), in_dims=(None, 0, 0), randomness="different")
 
 
-def _private_epoch(model: nn.Module, images: Tensor, labels: Tensor, gradients_of_each: Callable,
-                   optimiser: "DPOptimizer", rate: float, steps: int) -> tuple[Tensor, int]:
+def _private_epoch(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    gradients_of_each: Callable,
+    optimiser: "DPOptimizer",
+    rate: float,
+    steps: int,
+) -> tuple[Tensor, int]:
     """`steps` batches drawn at random; [sum of losses, number right] over the examples drawn, and how many these were."""
     from opacus.utils.uniform_sampler import UniformWithReplacementSampler
 
@@ -179,8 +215,9 @@ def _private_epoch(model: nn.Module, images: Tensor, labels: Tensor, gradients_o
     return totals, n_drawn
 
 
-def load_or_train_private(model: nn.Module, data: ImageSet, target_epsilon: float, delta: float,
-                          **settings: Any) -> PrivateTraining:
+def load_or_train_private(
+    model: nn.Module, data: ImageSet, target_epsilon: float, delta: float, **settings: Any
+) -> PrivateTraining:
     """`train_private(...)`, kept on disk: the second call reads what the first one trained.
 
     The key holds everything that determines the result, as that of `load_or_train` does, and Opacus' version.
@@ -208,11 +245,14 @@ def _noise_multiplier(epsilon: float, delta: float, rate: float, steps: int) -> 
         # larger than it need be, never smaller, and nothing can be done about it from outside.
         warnings.filterwarnings("ignore", "Optimal order is the (largest|smallest) alpha", UserWarning)
         try:
-            return get_noise_multiplier(target_epsilon=epsilon, target_delta=delta, sample_rate=rate, steps=steps,
-                                        accountant="rdp")
+            return get_noise_multiplier(
+                target_epsilon=epsilon, target_delta=delta, sample_rate=rate, steps=steps, accountant="rdp"
+            )
         except ValueError as error:
-            raise ValueError(f"the accountant finds no noise that keeps to ε = {epsilon:g} at δ = {delta:g} ({error}); "
-                             f"ask for a larger ε or δ") from error
+            raise ValueError(
+                f"the accountant finds no noise that keeps to ε = {epsilon:g} at δ = {delta:g} ({error}); "
+                f"ask for a larger ε or δ"
+            ) from error
 
 
 def _refuse_mixing_layers(model: nn.Module) -> None:
@@ -222,11 +262,15 @@ def _refuse_mixing_layers(model: nn.Module) -> None:
     for name, layer in model.named_modules():
         if isinstance(layer, nn.modules.batchnorm._BatchNorm):
             groups = math.gcd(32, layer.num_features)
-            raise ValueError(f"layer {name or 'itself'!r} ({type(layer).__name__}) normalises over the batch, so each "
-                             "example changes the others' gradients and clipping bounds nobody's influence; replace it with "
-                             f"nn.GroupNorm({groups}, {layer.num_features})")
+            raise ValueError(
+                f"layer {name or 'itself'!r} ({type(layer).__name__}) normalises over the batch, so each "
+                "example changes the others' gradients and clipping bounds nobody's influence; replace it with "
+                f"nn.GroupNorm({groups}, {layer.num_features})"
+            )
         if isinstance(layer, nn.modules.batchnorm._NormBase) and layer.track_running_stats:
-            raise ValueError(f"layer {name or 'itself'!r} ({type(layer).__name__}) keeps statistics of the members without "
-                             "noise; use track_running_stats=False")
+            raise ValueError(
+                f"layer {name or 'itself'!r} ({type(layer).__name__}) keeps statistics of the members without "
+                "noise; use track_running_stats=False"
+            )
     if errors := ModuleValidator.validate(copy.deepcopy(model).train(), strict=False):
         raise ValueError(f"Opacus cannot train this model privately: {'; '.join(map(str, errors))}")

@@ -83,16 +83,30 @@ class Recipe:
         if method not in ("sequential", "vmap"):
             raise ValueError(f"method must be 'auto', 'sequential' or 'vmap', got {method!r}")
         if method == "vmap" and has_buffers:
-            raise ValueError(f"{type(network).__name__} has buffers (batch normalisation?), which vmap cannot train; use "
-                             "method='sequential'")
+            raise ValueError(
+                f"{type(network).__name__} has buffers (batch normalisation?), which vmap cannot train; use "
+                "method='sequential'"
+            )
         return replace(self, method=method, device=device)
 
 
-def train_shadows(n_shadows: int, images: ArrayLike | Tensor, labels: ArrayLike | Tensor, *,
-                  fit: Callable[[np.ndarray, np.ndarray, int], object] | None = None,
-                  answer: Callable[[object, np.ndarray], np.ndarray] | None = None, key: str | None = None,
-                  n_members: int | None = None, n_candidates: int | None = None, in_pairs: bool = False, seed: int = 0,
-                  n_jobs: int | None = None, keep_models: bool = False, progress: bool = True, **recipe: Any) -> ShadowBank:
+def train_shadows(
+    n_shadows: int,
+    images: ArrayLike | Tensor,
+    labels: ArrayLike | Tensor,
+    *,
+    fit: Callable[[np.ndarray, np.ndarray, int], object] | None = None,
+    answer: Callable[[object, np.ndarray], np.ndarray] | None = None,
+    key: str | None = None,
+    n_members: int | None = None,
+    n_candidates: int | None = None,
+    in_pairs: bool = False,
+    seed: int = 0,
+    n_jobs: int | None = None,
+    keep_models: bool = False,
+    progress: bool = True,
+    **recipe: Any,
+) -> ShadowBank:
     """Train many models, each on its own random part of the examples, and ask all about all.
 
     Without `fit`, as `train_classifier` does, with the settings of a `Recipe`: `train_shadows(64, images, labels, lr=1e-3)`.
@@ -136,8 +150,10 @@ def train_shadows(n_shadows: int, images: ArrayLike | Tensor, labels: ArrayLike 
     images, labels = _checked(images, labels, float32=fit is None)
     n_members, n_candidates = _checked_sizes(n_shadows, n_members, n_candidates, len(images))
     if in_pairs and (n_shadows % 2 or 2 * n_members != n_candidates):
-        raise ValueError(f"in_pairs needs an even number of models, and half of the candidates as members; got {n_shadows} "
-                         f"models and {n_members} of {n_candidates}")
+        raise ValueError(
+            f"in_pairs needs an even number of models, and half of the candidates as members; got {n_shadows} "
+            f"models and {n_members} of {n_candidates}"
+        )
     mask = draw_members(n_shadows, seed, n_members, n_candidates, len(images))
     if in_pairs:
         mask[1::2, :n_candidates] = ~mask[::2, :n_candidates]
@@ -166,8 +182,9 @@ class _Draw:
         return hashlib.sha256(np.packbits(self.members).tobytes() + f"{len(self.members)} {self.seed}".encode()).hexdigest()
 
 
-def _own(answer: object, key: object, recipe: dict, images: np.ndarray, labels: np.ndarray, n_jobs: int | None,
-         keep: bool) -> tuple[Callable, dict | None, dict, Callable | None]:
+def _own(
+    answer: object, key: object, recipe: dict, images: np.ndarray, labels: np.ndarray, n_jobs: int | None, keep: bool
+) -> tuple[Callable, dict | None, dict, Callable | None]:
     """For a recipe: a function of draws that yields what `_farm` wants, what the key holds, settings, maker of networks."""
     if answer is not None or key is not None:
         raise TypeError("answer and key go with fit; without fit, shadows are torch modules, and the cache knows all")
@@ -177,27 +194,47 @@ def _own(answer: object, key: object, recipe: dict, images: np.ndarray, labels: 
     plan = plan.settled(network)
     settings = plan.training | {"method": plan.method}
     assert plan.device is not None  # settled
-    told = {"code": _train_one if plan.method == "sequential" else _train_together, "model": lambda: start_of(network),
-            "settings": settings, "device": torch.device(plan.device).type}
+    told = {
+        "code": _train_one if plan.method == "sequential" else _train_together,
+        "model": lambda: start_of(network),
+        "settings": settings,
+        "device": torch.device(plan.device).type,
+    }
     if plan.method == "vmap":
         return lambda draws: _vmapped(draws, plan, images, labels, keep), told, settings, plan.model
     return (lambda draws: _parallel(draws, n_jobs, _train_one, (plan, images, labels, keep))), told, settings, plan.model
 
 
-def _custom(fit: Callable, answer: Callable | None, key: str | None, recipe: dict, images: np.ndarray, labels: np.ndarray,
-            n_jobs: int | None, keep: bool) -> tuple[Callable, dict | None, dict, Callable | None]:
+def _custom(
+    fit: Callable,
+    answer: Callable | None,
+    key: str | None,
+    recipe: dict,
+    images: np.ndarray,
+    labels: np.ndarray,
+    n_jobs: int | None,
+    keep: bool,
+) -> tuple[Callable, dict | None, dict, Callable | None]:
     """The same for a training of any kind."""
     network = recipe.pop("model", None) if keep and key is not None else None
     if recipe:
-        raise TypeError(f"{', '.join(recipe)} would have no effect: with fit, the training is all in fit; put the settings "
-                        "there, for instance by functools.partial")
+        raise TypeError(
+            f"{', '.join(recipe)} would have no effect: with fit, the training is all in fit; put the settings "
+            "there, for instance by functools.partial"
+        )
     if keep and key is not None and network is None:
-        raise TypeError("keep_models with fit and key needs model=, which makes a network without arguments: only weights "
-                        "are written to disk, never a pickle. For other models leave key out, and they are kept in memory")
+        raise TypeError(
+            "keep_models with fit and key needs model=, which makes a network without arguments: only weights "
+            "are written to disk, never a pickle. For other models leave key out, and they are kept in memory"
+        )
     answer, run = answer or module_logits, uuid.uuid4().hex
     told = None if key is None else {"key": key, "fit": fit, "answer": answer}
-    return (lambda draws: _parallel(draws, n_jobs, _train_with, (fit, answer, images, labels, run, keep, key is not None)),
-            told, {"key": key}, network)
+    return (
+        lambda draws: _parallel(draws, n_jobs, _train_with, (fit, answer, images, labels, run, keep, key is not None)),
+        told,
+        {"key": key},
+        network,
+    )
 
 
 def module_logits(model: nn.Module, inputs: np.ndarray) -> np.ndarray:
@@ -207,14 +244,17 @@ def module_logits(model: nn.Module, inputs: np.ndarray) -> np.ndarray:
         TypeError: another kind of model.
     """
     if not isinstance(model, nn.Module):
-        raise TypeError(f"fit returned a {type(model).__name__}, not a torch module; pass answer=, a function of model and "
-                        "inputs that returns logits [N, C]")
+        raise TypeError(
+            f"fit returned a {type(model).__name__}, not a torch module; pass answer=, a function of model and "
+            "inputs that returns logits [N, C]"
+        )
     pieces = range(0, len(inputs), 5000)  # a copy of all inputs at once would be held by every process
-    return np.concatenate([predict_logits(model, torch.tensor(inputs[i:i + 5000])) for i in pieces])
+    return np.concatenate([predict_logits(model, torch.tensor(inputs[i : i + 5000])) for i in pieces])
 
 
-def _train_with(draw: _Draw, fit: Callable, answer: Callable, inputs: np.ndarray, labels: np.ndarray, run: str, keep: bool,
-                on_disk: bool) -> tuple[int, np.ndarray, object]:
+def _train_with(
+    draw: _Draw, fit: Callable, answer: Callable, inputs: np.ndarray, labels: np.ndarray, run: str, keep: bool, on_disk: bool
+) -> tuple[int, np.ndarray, object]:
     """As `_train_one`, with a training and a model of any kind."""
     inputs = _read_only(inputs)
     with _one_thread():
@@ -227,13 +267,17 @@ def _train_with(draw: _Draw, fit: Callable, answer: Callable, inputs: np.ndarray
     if zlib.crc32(inputs.data) != before:  # torch.from_numpy shares memory and asks nobody
         raise ValueError(f"answer {CHANGES}")
     if logits.ndim != 2 or len(logits) != len(inputs) or not np.isfinite(logits).all():
-        raise ValueError(f"answer must return finite logits [{len(inputs)}, C], got {list(logits.shape)} with "
-                         f"{int((~np.isfinite(logits)).sum())} NaN or infinite")
+        raise ValueError(
+            f"answer must return finite logits [{len(inputs)}, C], got {list(logits.shape)} with "
+            f"{int((~np.isfinite(logits)).sum())} NaN or infinite"
+        )
     return draw.index, logits, (_weights_of(model) if on_disk else model) if keep else None
 
 
-CHANGES = ("changes its inputs in place, but all shadows share them; copy first, for instance images = images.copy() (with "
-           "torch: torch.tensor(images), not torch.from_numpy)")
+CHANGES = (
+    "changes its inputs in place, but all shadows share them; copy first, for instance images = images.copy() (with "
+    "torch: torch.tensor(images), not torch.from_numpy)"
+)
 
 
 @contextlib.contextmanager
@@ -260,8 +304,10 @@ def _weights_of(model: object) -> dict[str, Tensor]:
     """
     state = model.state_dict() if isinstance(model, nn.Module) else None
     if state is None or not all(isinstance(value, Tensor) for value in state.values()):
-        raise TypeError(f"keep_models with key writes the tensors of torch modules, and fit returned a "
-                        f"{type(model).__name__}; leave key out, and the models are kept in memory")
+        raise TypeError(
+            f"keep_models with key writes the tensors of torch modules, and fit returned a "
+            f"{type(model).__name__}; leave key out, and the models are kept in memory"
+        )
     return {name: value.detach().cpu() for name, value in state.items()}
 
 
@@ -290,8 +336,10 @@ ATOMS = (bool, int, float, complex, str, bytes, tuple, frozenset, range, type(No
 
 
 def _shared(index: int) -> ValueError:
-    return ValueError(f"fit returned for shadow {index} the model of an earlier shadow, or one that shares its weights; "
-                      "that one's members would be its members, too. Make a new model inside fit")
+    return ValueError(
+        f"fit returned for shadow {index} the model of an earlier shadow, or one that shares its weights; "
+        "that one's members would be its members, too. Make a new model inside fit"
+    )
 
 
 def _parts(model: object) -> Iterator[tuple[tuple, object]]:
@@ -319,8 +367,15 @@ def _parts(model: object) -> Iterator[tuple[tuple, object]]:
             yield ("object", id(part)), part
 
 
-def _farm(make: Callable[[list[int]], Iterator[tuple[int, np.ndarray, object]]], folder: Path | None, bank: ShadowBank,
-          draws: list[_Draw], network: Callable | None, keep: bool, progress: bool) -> ShadowBank:
+def _farm(
+    make: Callable[[list[int]], Iterator[tuple[int, np.ndarray, object]]],
+    folder: Path | None,
+    bank: ShadowBank,
+    draws: list[_Draw],
+    network: Callable | None,
+    keep: bool,
+    progress: bool,
+) -> ShadowBank:
     """`bank` with what `make(indices of missing shadows)` yields as it comes: (index, logits, weights or model or None)."""
     n_shadows = len(draws)
     count = functools.partial(tqdm, total=n_shadows, desc="shadows", leave=False, disable=not progress)
@@ -334,8 +389,9 @@ def _farm(make: Callable[[list[int]], Iterator[tuple[int, np.ndarray, object]]],
         lock = FileLock(folder / "lock")
         lock.acquire()  # a second caller waits here, and then finds everything done
     except OSError as error:
-        raise OSError(f"cannot keep shadows in {cache_dir()} ({error}); set MIA_CACHE_DIR to a folder that you can write "
-                      "to") from error
+        raise OSError(
+            f"cannot keep shadows in {cache_dir()} ({error}); set MIA_CACHE_DIR to a folder that you can write to"
+        ) from error
     try:
         parts = [folder / f"{draw.index:05d}-{draw.digest[:12]}.safetensors" for draw in draws]
         all_draws = hashlib.sha256("".join(draw.digest for draw in draws).encode()).hexdigest()
@@ -348,8 +404,11 @@ def _farm(make: Callable[[list[int]], Iterator[tuple[int, np.ndarray, object]]],
                 write_entry(parts[i], tensors, {"shadow": i, "draw": draws[i].digest, "model": weights is not None})
         if _open(whole) is None:
             _assemble(parts, whole)
-        models = [_restored(network, _there(_read(part, draw, True), part)) for part, draw in zip(parts, draws)
-                  ] if keep and network else None
+        models = (
+            [_restored(network, _there(_read(part, draw, True), part)) for part, draw in zip(parts, draws)]
+            if keep and network
+            else None
+        )
         return replace(bank, logits=_there(_open(whole), whole), models=models)
     finally:
         lock.release()
@@ -359,8 +418,11 @@ def _read(part: Path, draw: _Draw, with_model: bool) -> dict[str, Tensor] | None
     """The tensors of a finished shadow; None if they are not there, damaged, or of another draw."""
     tensors, content = read_entry(part) or ({}, {})
     here = content.get("draw") == draw.digest and (content.get("model") or not with_model)
-    return {name.removeprefix(WEIGHT): value for name, value in tensors.items() if name != "logits"
-            } if here and with_model else (tensors if here else None)
+    return (
+        {name.removeprefix(WEIGHT): value for name, value in tensors.items() if name != "logits"}
+        if here and with_model
+        else (tensors if here else None)
+    )
 
 
 def _there(found: Found | None, path: Path) -> Found:
@@ -388,14 +450,16 @@ def _parallel(draws: list[_Draw], n_jobs: int | None, train: Callable, arguments
     if n_jobs is None and joblib.effective_n_jobs(None) == 1 and not threads:
         n_jobs = torch.get_num_threads()
     if threads and joblib.effective_n_jobs(n_jobs) > 1:
-        raise ValueError(f"joblib's {type(backend).__name__} would train shadows in threads of one process, which share "
-                         "torch's random numbers; use processes (backend 'loky', the default, 'dask' or 'ray') or n_jobs=1")
+        raise ValueError(
+            f"joblib's {type(backend).__name__} would train shadows in threads of one process, which share "
+            "torch's random numbers; use processes (backend 'loky', the default, 'dask' or 'ray') or n_jobs=1"
+        )
     if getattr(backend, "supports_return_generator", False):
         step, return_as = len(draws), "generator_unordered"
     else:  # Ray's backend, for one: it returns only when all is done, so give it a few at a time, and keep those
         step, return_as = 2 * joblib.effective_n_jobs(n_jobs), "list"
     for start in range(0, len(draws), max(step, 1)):
-        tasks = (joblib.delayed(_with_shift)(seed_shift(), train, draw, *arguments) for draw in draws[start:start + step])
+        tasks = (joblib.delayed(_with_shift)(seed_shift(), train, draw, *arguments) for draw in draws[start : start + step])
         # Copy on write: where somebody writes past NumPy's back, it is to be noticed, and must not end the process.
         yield from joblib.Parallel(n_jobs=n_jobs, return_as=return_as, mmap_mode="c")(tasks)
 
@@ -418,8 +482,9 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _train_one(draw: _Draw, plan: Recipe, images: np.ndarray, labels: np.ndarray,
-               keep: bool) -> tuple[int, np.ndarray, dict | None]:
+def _train_one(
+    draw: _Draw, plan: Recipe, images: np.ndarray, labels: np.ndarray, keep: bool
+) -> tuple[int, np.ndarray, dict | None]:
     """One shadow in this process: index, logits `[N, C]` and, if asked to keep it, weights."""
     options = plan.training
     loss = functools.partial(F.cross_entropy, label_smoothing=options.pop("label_smoothing"))
@@ -427,8 +492,9 @@ def _train_one(draw: _Draw, plan: Recipe, images: np.ndarray, labels: np.ndarray
         with seeded(draw.seed):
             network = plan.model()
         inputs, targets = torch.tensor(images[draw.members]), torch.tensor(labels[draw.members])
-        network = training.fit(network, inputs, targets, loss, seed=draw.seed, device=plan.device, progress=False,
-                               **options).model
+        network = training.fit(
+            network, inputs, targets, loss, seed=draw.seed, device=plan.device, progress=False, **options
+        ).model
         return draw.index, module_logits(network.to(plan.device), images), _weights_of(network) if keep else None
 
 
@@ -437,17 +503,28 @@ def _vmapped(draws: list[_Draw], plan: Recipe, images: np.ndarray, labels: np.nd
     keep_freed_memory()
     inputs, targets = torch.tensor(images).to(plan.device), torch.tensor(labels).to(plan.device)
     for start in range(0, len(draws), TOGETHER):
-        chunk = draws[start:start + TOGETHER]
+        chunk = draws[start : start + TOGETHER]
         members = torch.as_tensor(np.stack([np.flatnonzero(draw.members) for draw in chunk])).to(plan.device)
-        logits, networks = _train_together(plan.model, inputs, targets, members, [draw.seed for draw in chunk],
-                                           **plan.training)
+        logits, networks = _train_together(
+            plan.model, inputs, targets, members, [draw.seed for draw in chunk], **plan.training
+        )
         for draw, answers, network in zip(chunk, logits, networks):
             yield draw.index, answers, _weights_of(network) if keep else None
 
 
-def _train_together(model: Callable, inputs: Tensor, targets: Tensor, members: Tensor, seeds: list[int], *, epochs: int,
-                    lr: float, batch_size: int, weight_decay: float,
-                    label_smoothing: float) -> tuple[np.ndarray, list[nn.Module]]:
+def _train_together(
+    model: Callable,
+    inputs: Tensor,
+    targets: Tensor,
+    members: Tensor,
+    seeds: list[int],
+    *,
+    epochs: int,
+    lr: float,
+    batch_size: int,
+    weight_decay: float,
+    label_smoothing: float,
+) -> tuple[np.ndarray, list[nn.Module]]:
     """Train one model for each row of `members` `[M, n]` at once; logits for all inputs, `[M, N, C]`, and the models.
 
     Weights and order of the batches are drawn as `fit` draws them. The models do not share a weight, so the gradient of the
@@ -495,8 +572,10 @@ def _starts(model: Callable, seeds: list[int], n: int, epochs: int, device: torc
         with seeded(seed):
             network = model()
         if any(network is other for other in networks):
-            raise ValueError("model returned the same network twice; it must make a fresh one by each call, or be trained "
-                             "with method='sequential'")
+            raise ValueError(
+                "model returned the same network twice; it must make a fresh one by each call, or be trained "
+                "with method='sequential'"
+            )
         with seeded(seed):
             reset_weights(network)
             orders.append(torch.stack([torch.randperm(n) for _ in range(epochs)]))
@@ -536,8 +615,9 @@ def _checked_sizes(n_shadows: int, n_members: int | None, n_candidates: int | No
     return n_members, n_candidates
 
 
-def _checked(images: ArrayLike | Tensor, labels: ArrayLike | Tensor, *,
-             float32: bool = True) -> tuple[np.ndarray, np.ndarray]:
+def _checked(
+    images: ArrayLike | Tensor, labels: ArrayLike | Tensor, *, float32: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
     images, labels = (a.numpy(force=True) if isinstance(a, Tensor) else np.asarray(a) for a in (images, labels))
     if not float32 and images.dtype.kind not in "fiub":
         raise TypeError(f"inputs must be numbers, got {images.dtype}")
@@ -546,8 +626,9 @@ def _checked(images: ArrayLike | Tensor, labels: ArrayLike | Tensor, *,
     if labels.dtype.kind not in "iu":
         raise TypeError(f"labels must be integers, got {labels.dtype}")
     if images.ndim < 2 or labels.shape != images.shape[:1] or len(labels) == 0:
-        raise ValueError(f"expected images [N, …] and labels [N] with N > 0, got {list(images.shape)} and "
-                         f"{list(labels.shape)}")
+        raise ValueError(
+            f"expected images [N, …] and labels [N] with N > 0, got {list(images.shape)} and {list(labels.shape)}"
+        )
     if not np.isfinite(images).all():
         raise ValueError(f"{int((~np.isfinite(images)).sum())} values of the images are NaN or infinite")
     if labels.min() < 0:

@@ -63,9 +63,21 @@ class Evaluation:
     accuracy: float
 
 
-def train_classifier(model: nn.Module, data: ImageSet, *, epochs: int, lr: float, seed: int, batch_size: int = 64,
-                     weight_decay: float = 0.0, label_smoothing: float = 0.0, validation: ImageSet | None = None,
-                     patience: int | None = None, device: str | None = None, progress: bool = True) -> TrainingResult:
+def train_classifier(
+    model: nn.Module,
+    data: ImageSet,
+    *,
+    epochs: int,
+    lr: float,
+    seed: int,
+    batch_size: int = 64,
+    weight_decay: float = 0.0,
+    label_smoothing: float = 0.0,
+    validation: ImageSet | None = None,
+    patience: int | None = None,
+    device: str | None = None,
+    progress: bool = True,
+) -> TrainingResult:
     """Train `model` on `data` with Adam and cross-entropy, from weights drawn afresh with `seed`.
 
     The same arguments give the same weights on the same kind of CPU with the same number of threads.
@@ -90,14 +102,39 @@ def train_classifier(model: nn.Module, data: ImageSet, *, epochs: int, lr: float
         return F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
 
     pair = None if validation is None else (validation.images, validation.labels)
-    return fit(model, data.images, data.labels, loss_function, epochs=epochs, lr=lr, seed=seed, batch_size=batch_size,
-               weight_decay=weight_decay, validation=pair, patience=patience, device=device, progress=progress)
+    return fit(
+        model,
+        data.images,
+        data.labels,
+        loss_function,
+        epochs=epochs,
+        lr=lr,
+        seed=seed,
+        batch_size=batch_size,
+        weight_decay=weight_decay,
+        validation=pair,
+        patience=patience,
+        device=device,
+        progress=progress,
+    )
 
 
-def fit(model: nn.Module, inputs: Tensor, targets: Tensor, loss_function: Callable[[Tensor, Tensor], Tensor], *,
-        epochs: int, lr: float, seed: int, batch_size: int = 64, weight_decay: float = 0.0,
-        validation: tuple[Tensor, Tensor] | None = None, patience: int | None = None, device: str | None = None,
-        progress: bool = True) -> TrainingResult:
+def fit(
+    model: nn.Module,
+    inputs: Tensor,
+    targets: Tensor,
+    loss_function: Callable[[Tensor, Tensor], Tensor],
+    *,
+    epochs: int,
+    lr: float,
+    seed: int,
+    batch_size: int = 64,
+    weight_decay: float = 0.0,
+    validation: tuple[Tensor, Tensor] | None = None,
+    patience: int | None = None,
+    device: str | None = None,
+    progress: bool = True,
+) -> TrainingResult:
     """The loop behind `train_classifier` and the attack network: any inputs `[N, …]`, targets `[N]`, and loss.
 
     Targets of integer type are classes (accuracy by argmax), floating ones 0 or 1 (accuracy by the sign of the output).
@@ -125,8 +162,10 @@ def fit(model: nn.Module, inputs: Tensor, targets: Tensor, loss_function: Callab
         for epoch in tqdm(range(epochs), desc="training", unit="epoch", leave=False, disable=not progress):
             values = _epoch(model, inputs, targets, loss_function, optimiser, batch_size)
             if not math.isfinite(values["loss"]):
-                raise ValueError(f"the loss is {values['loss']} after epoch {epoch + 1}; lower the learning rate (now {lr}) "
-                                 "or look for extreme inputs")
+                raise ValueError(
+                    f"the loss is {values['loss']} after epoch {epoch + 1}; lower the learning rate (now {lr}) "
+                    "or look for extreme inputs"
+                )
             if validation:
                 outputs, labels = _forward(model, validation[0], where), validation[1].to(where)
                 values["validation_loss"] = loss_function(outputs, labels).item()
@@ -143,8 +182,14 @@ def fit(model: nn.Module, inputs: Tensor, targets: Tensor, loss_function: Callab
     return TrainingResult(model.to("cpu").eval(), history)
 
 
-def _epoch(model: nn.Module, inputs: Tensor, targets: Tensor, loss_function: Callable, optimiser: torch.optim.Optimizer,
-           batch_size: int) -> dict[str, float]:
+def _epoch(
+    model: nn.Module,
+    inputs: Tensor,
+    targets: Tensor,
+    loss_function: Callable,
+    optimiser: torch.optim.Optimizer,
+    batch_size: int,
+) -> dict[str, float]:
     """One pass over the data in random order; mean loss and accuracy while the weights move."""
     total_loss, n_correct = torch.zeros((), device=inputs.device), torch.zeros((), device=inputs.device)
     for batch in torch.randperm(len(inputs)).to(inputs.device).split(batch_size):
@@ -167,8 +212,9 @@ def load_or_train(model: nn.Module, data: ImageSet, **settings: Any) -> Training
     return _load_or(train_classifier, (model, data), settings)
 
 
-def load_or_fit(model: nn.Module, inputs: Tensor, targets: Tensor, loss_function: Callable,
-                **settings: Any) -> TrainingResult:
+def load_or_fit(
+    model: nn.Module, inputs: Tensor, targets: Tensor, loss_function: Callable, **settings: Any
+) -> TrainingResult:
     """`fit(...)`, kept on disk in the same way; the loss function is known by its code and what it holds."""
     return _load_or(fit, (model, inputs, targets, loss_function), settings)
 
@@ -191,15 +237,22 @@ def bound_and_key(train: Callable, arguments: tuple, settings: dict) -> tuple[in
     bound = inspect.signature(train).bind(*arguments, **settings)
     bound.apply_defaults()
     told = {name: value for name, value in bound.arguments.items() if name not in ("model", "progress")}
-    return bound, key_of(code=train, model=lambda: start_of(arguments[0]), **told, torch=torch.__version__,
-                         threads=torch.get_num_threads(), cuda=torch.cuda.is_available())
+    return bound, key_of(
+        code=train,
+        model=lambda: start_of(arguments[0]),
+        **told,
+        torch=torch.__version__,
+        threads=torch.get_num_threads(),
+        cuda=torch.cuda.is_available(),
+    )
 
 
 def predict_logits(model: nn.Module, images: Tensor, batch_size: int = 250) -> np.ndarray:
     """The model's logits for `images` `[N, …]` as a float32 array `[N, C]`, in evaluation mode (no dropout)."""
     if not isinstance(images, Tensor) or images.dtype != torch.float32:
-        raise TypeError("images must be a float32 tensor, got "
-                        f"{images.dtype if isinstance(images, Tensor) else type(images).__name__}")
+        raise TypeError(
+            f"images must be a float32 tensor, got {images.dtype if isinstance(images, Tensor) else type(images).__name__}"
+        )
     if len(images) == 0:
         raise ValueError("images is empty; it needs at least one image")
     was_training = model.training
@@ -214,8 +267,9 @@ def predict_logits(model: nn.Module, images: Tensor, batch_size: int = 250) -> n
 def evaluate(model: nn.Module, data: ImageSet) -> Evaluation:
     """Loss and accuracy of the model on `data`."""
     logits = torch.as_tensor(predict_logits(model, data.images))
-    return Evaluation(F.cross_entropy(logits.double(), data.labels).item(),
-                      _n_correct(logits, data.labels).item() / len(data))
+    return Evaluation(
+        F.cross_entropy(logits.double(), data.labels).item(), _n_correct(logits, data.labels).item() / len(data)
+    )
 
 
 @torch.no_grad()

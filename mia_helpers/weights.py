@@ -42,8 +42,13 @@ def reset_weights(model: nn.Module) -> None:
     before = [(tensor, tensor.clone()) for tensor in (*model.parameters(), *model.buffers())]
     values = [(tensor, value) for tensor, value in before if any(tensor is k for k in kept)]
     try:
-        drawn_by_hand = {id(p) for layer in model.modules() if parametrize.is_parametrized(layer)
-                         for made in _parametrisations(layer).values() for p in made._parameters.values()}
+        drawn_by_hand = {
+            id(p)
+            for layer in model.modules()
+            if parametrize.is_parametrized(layer)
+            for made in _parametrisations(layer).values()
+            for p in made._parameters.values()
+        }
         for p in trainable:  # whatever is left as it is now has not been drawn
             if p.is_floating_point() and id(p) not in drawn_by_hand:
                 p.fill_(torch.nan)
@@ -126,9 +131,11 @@ def _draw_parametrised(name: str, layer: nn.Module) -> None:
 
 
 def _not_drawn(name: str, layer: nn.Module, parameter: str) -> ValueError:
-    return ValueError(f"layer {name or 'itself'!r} ({type(layer).__name__}) holds weights of its own; give it a method "
-                      f"reset_parameters() so that training can start from a seed (it must draw {parameter!r}), or freeze "
-                      "them with requires_grad_(False)")
+    return ValueError(
+        f"layer {name or 'itself'!r} ({type(layer).__name__}) holds weights of its own; give it a method "
+        f"reset_parameters() so that training can start from a seed (it must draw {parameter!r}), or freeze "
+        "them with requires_grad_(False)"
+    )
 
 
 def start_of(model: nn.Module) -> nn.Module:
@@ -167,5 +174,7 @@ def refuse_single_examples(model: nn.Module, inputs: Tensor, batch_size: int) ->
     except ValueError as error:
         other = next((b for b in range(max(2, batch_size + 1), n) if n % b != 1), n)
         way_out = f"take another batch_size, for instance {other}" if n > 1 else "give it more examples"
-        raise ValueError(f"{n} examples in batches of {batch_size} leave a batch of a single one, over which batch "
-                         f"normalisation has nothing to average ({error}); {way_out}") from error
+        raise ValueError(
+            f"{n} examples in batches of {batch_size} leave a batch of a single one, over which batch "
+            f"normalisation has nothing to average ({error}); {way_out}"
+        ) from error

@@ -15,8 +15,14 @@ from mia_helpers.ask import as_inputs, evaluating, module_answers, place
 from mia_helpers.inputs import InputError, InputTypeError, labels_of_images, whole_number
 
 
-def gradient_norms(model: nn.Module, images: Tensor | np.ndarray, labels: Tensor | np.ndarray, *,
-                   parameters: Sequence[str] | None = None, chunk: int = 100) -> np.ndarray:
+def gradient_norms(
+    model: nn.Module,
+    images: Tensor | np.ndarray,
+    labels: Tensor | np.ndarray,
+    *,
+    parameters: Sequence[str] | None = None,
+    chunk: int = 100,
+) -> np.ndarray:
     """For each example the norm of the loss's gradient, one number for each parameter tensor (Nasr et al. 2018, 1812.00910).
 
     All examples of a chunk at once with `torch.func` (`vmap` over `grad`), in float64 and evaluation mode: the members'
@@ -53,8 +59,14 @@ def gradient_norms(model: nn.Module, images: Tensor | np.ndarray, labels: Tensor
 
     starts = range(0, len(truth), chunk)
     with evaluating(model):
-        return torch.cat([vmap(norms)(as_inputs(model, images[i:i + chunk], torch.float64, device),
-                                      truth[i:i + chunk].to(device)).cpu() for i in starts]).numpy()
+        return torch.cat(
+            [
+                vmap(norms)(
+                    as_inputs(model, images[i : i + chunk], torch.float64, device), truth[i : i + chunk].to(device)
+                ).cpu()
+                for i in starts
+            ]
+        ).numpy()
 
 
 def activations(model: nn.Module, images: Tensor, layer: str) -> np.ndarray:
@@ -80,8 +92,9 @@ def activations(model: nn.Module, images: Tensor, layer: str) -> np.ndarray:
 
     def keep(module: nn.Module, given: tuple, output: object) -> None:
         if not isinstance(output, Tensor):
-            raise InputTypeError(f"layer {layer!r} puts out a {type(output).__name__}, not a tensor; choose a layer "
-                                 "in it or after it")
+            raise InputTypeError(
+                f"layer {layer!r} puts out a {type(output).__name__}, not a tensor; choose a layer in it or after it"
+            )
         output = output.detach().flatten(1)
         kept.append((output if output.dtype == torch.float64 else output.float()).cpu())
 

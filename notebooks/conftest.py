@@ -1,4 +1,4 @@
-"""How pytest runs the notebooks: from a cold cache, with every slider swept, reporting how long each one took."""
+"""How pytest runs the notebooks: from a cold cache, every slider swept, each one timed."""
 
 import atexit
 import os
@@ -22,7 +22,9 @@ RESTATE = 2  # a ratio of measured to stated seconds from which the report sugge
 
 _sockets = tempfile.mkdtemp(prefix="mia-kernels-")
 atexit.register(shutil.rmtree, _sockets, ignore_errors=True)
-nbval.kernel.KernelManager = lambda **options: KernelManager(config=sockets_in(tempfile.mkdtemp(dir=_sockets)), **options)
+nbval.kernel.KernelManager = lambda **options: KernelManager(
+    config=sockets_in(tempfile.mkdtemp(dir=_sockets)), **options
+)
 
 _seconds: defaultdict[str, float] = defaultdict(float)  # notebook -> what its cells took so far
 _temporary_cache: list[str] = []
@@ -42,7 +44,9 @@ def pytest_configure(config):
         _temporary_cache.append(tempfile.mkdtemp(prefix="mia-cache-"))
         os.environ["MIA_CACHE_DIR"] = _temporary_cache[0]
     # Kernels side by side share the cores, else their threads fight and times mean nothing.
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     workers = getattr(config.option, "numprocesses", None) or 1
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // workers)))
 
@@ -54,7 +58,7 @@ def pytest_unconfigure():
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config, items):
-    """Unit tests first, then the notebooks from the longest to the shortest, so that no worker waits long for the other."""
+    """Unit tests first, then the notebooks, longest first: no worker waits long for the other."""
     stated: dict[Path, int] = {}
     for path in {item.path for item in items if item.path.suffix == ".ipynb"}:
         stated[path] = stated_seconds(nbformat.read(path, as_version=4)) or 0
@@ -62,7 +66,9 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_collectstart(collector):
-    if hasattr(collector, "skip_compare"):  # an nbval file; progress bars write to stderr and differ from run to run
+    if hasattr(
+        collector, "skip_compare"
+    ):  # an nbval file; progress bars write to stderr and differ from run to run
         collector.skip_compare += ("stderr",)
 
 
@@ -78,14 +84,22 @@ def pytest_terminal_summary(terminalreporter):
     if times:
         terminalreporter.section("notebook times")
     for path, took, stated in times:
-        compared = "states no time" if not stated else f"states about {stated} s, ratio {took / stated:.1f}"
+        compared = (
+            "states no time"
+            if not stated
+            else f"states about {stated} s, ratio {took / stated:.1f}"
+        )
         terminalreporter.write_line(f"{path}: {took:.0f} s ({compared})")
     if any(stated and took > RESTATE * stated for _, took, stated in times):
-        terminalreporter.write_line(f"Beyond a ratio of {RESTATE}, measure on an idle machine (python "
-                                    "benchmarks/notebooks.py) and, if it is so there, restate the time.")
+        terminalreporter.write_line(
+            f"Beyond a ratio of {RESTATE}, measure on an idle machine (python "
+            "benchmarks/notebooks.py) and, if it is so there, restate the time."
+        )
 
 
 def _times(config) -> list[tuple[str, float, int | None]]:
     """(notebook, seconds it took, seconds it states) for what has run."""
-    return [(path, took, stated_seconds(nbformat.read(Path(config.rootpath, path), as_version=4)))
-            for path, took in sorted(_seconds.items())]
+    return [
+        (path, took, stated_seconds(nbformat.read(Path(config.rootpath, path), as_version=4)))
+        for path, took in sorted(_seconds.items())
+    ]

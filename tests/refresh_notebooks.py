@@ -21,10 +21,12 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 
 def clean(notebook: NotebookNode) -> None:
     """Drop everything that changes from run to run or that only works in a live session."""
-    notebook.metadata = nbformat.from_dict({
-        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-        "language_info": {"name": "python"},
-    })
+    notebook.metadata = nbformat.from_dict(
+        {
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+            "language_info": {"name": "python"},
+        }
+    )
     notebook.nbformat_minor = 5
     number = 0
     for cell in notebook.cells:
@@ -33,8 +35,13 @@ def clean(notebook: NotebookNode) -> None:
             continue
         number += 1
         cell.execution_count = number
-        cell.outputs = merge_streams([o for o in cell.outputs if not (o.output_type == "stream" and o.name == "stderr")
-                                      and WIDGET not in o.get("data", {})])
+        cell.outputs = merge_streams(
+            [
+                o
+                for o in cell.outputs
+                if not (o.output_type == "stream" and o.name == "stderr") and WIDGET not in o.get("data", {})
+            ]
+        )
         for output in cell.outputs:
             output.pop("metadata", None)
             if "data" in output:
@@ -47,8 +54,13 @@ def clean(notebook: NotebookNode) -> None:
 
 def readme_pictures(notebook: nbformat.NotebookNode) -> list[bytes]:
     """The PNG that the README shows: the output of the cell tagged `readme-picture`, if this notebook has one."""
-    return [base64.b64decode(output.data["image/png"]) for cell in notebook.cells
-            if "readme-picture" in cell.metadata.get("tags", []) for output in cell.outputs if "data" in output]
+    return [
+        base64.b64decode(output.data["image/png"])
+        for cell in notebook.cells
+        if "readme-picture" in cell.metadata.get("tags", [])
+        for output in cell.outputs
+        if "data" in output
+    ]
 
 
 def merge_streams(outputs: list[NotebookNode]) -> list[NotebookNode]:
@@ -78,8 +90,13 @@ def refresh(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        NotebookClient(notebook, timeout=7200, kernel_name="python3", config=sockets_in(folder),
-                       resources={"metadata": {"path": path.parent}}).execute()
+        NotebookClient(
+            notebook,
+            timeout=7200,
+            kernel_name="python3",
+            config=sockets_in(folder),
+            resources={"metadata": {"path": path.parent}},
+        ).execute()
     clean(notebook)
     nbformat.validate(notebook)
     nbformat.write(notebook, path)

@@ -58,7 +58,7 @@ class Shake:
     threads: int
 
     def __str__(self) -> str:
-        return f"seeds +{self.seed_shift}, {self.instructions} instructions, {self.threads} thread{'s'[:self.threads - 1]}"
+        return f"seeds +{self.seed_shift}, {self.instructions} instructions, {self.threads} thread{'s'[: self.threads - 1]}"
 
     @property
     def folder(self) -> Path:
@@ -70,13 +70,22 @@ class Shake:
     def environment(self) -> dict[str, str]:
         held_back = {name for _, settings in INSTRUCTIONS.values() for name in settings}
         kept = {name: value for name, value in os.environ.items() if name not in held_back}
-        return kept | INSTRUCTIONS[self.instructions][1] | {
-            "MIA_SEED_SHIFT": str(self.seed_shift), "OMP_NUM_THREADS": str(self.threads),
-            # Two runs share the cores: threads that wait for work must not spin.
-            "OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_NUM_THREADS": "1",
-            "MIA_CACHE_DIR": str(self.folder), "MIA_SWEEP_SLIDERS": "", "MIA_DATA_SOURCE": "bundled",
-            "CUDA_VISIBLE_DEVICES": "",
-            "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+        return (
+            kept
+            | INSTRUCTIONS[self.instructions][1]
+            | {
+                "MIA_SEED_SHIFT": str(self.seed_shift),
+                "OMP_NUM_THREADS": str(self.threads),
+                # Two runs share the cores: threads that wait for work must not spin.
+                "OMP_WAIT_POLICY": "PASSIVE",
+                "OPENBLAS_NUM_THREADS": "1",
+                "MIA_CACHE_DIR": str(self.folder),
+                "MIA_SWEEP_SLIDERS": "",
+                "MIA_DATA_SOURCE": "bundled",
+                "CUDA_VISIBLE_DEVICES": "",
+                "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+            }
+        )
 
 
 def shakes(n: int) -> list[Shake]:
@@ -102,7 +111,7 @@ def fingerprint(notebook: Path) -> str:
             source = (ROOT / "mia_helpers" / f"{name}.py").read_text(encoding="utf-8")
             texts.append(f"{name}\n{_code(source)}")
             waiting |= _imported(source)
-    return hashlib.sha256("\n".join(texts[:len(cells)] + sorted(texts[len(cells):])).encode()).hexdigest()[:16]
+    return hashlib.sha256("\n".join(texts[: len(cells)] + sorted(texts[len(cells) :])).encode()).hexdigest()[:16]
 
 
 def _code(source: str) -> str:
@@ -115,7 +124,7 @@ def _code(source: str) -> str:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
             docstring = node.body[0]
-            lines[docstring.lineno - 1:docstring.end_lineno] = [""] * (docstring.end_lineno - docstring.lineno + 1)
+            lines[docstring.lineno - 1 : docstring.end_lineno] = [""] * (docstring.end_lineno - docstring.lineno + 1)
     return "\n".join(line.rstrip() for line in lines if line.strip())
 
 
@@ -144,17 +153,27 @@ def run(notebook: Path, shake: Shake) -> dict:
             for line in file:
                 claims.append({"cell": cell_index, "section": _section(content.cells, cell_index), **json.loads(line)})
 
-        client = NotebookClient(content, timeout=CELL_TIMEOUT_S, kernel_name="python3", allow_errors=True,
-                                config=sockets_in(folder), on_cell_executed=collect,
-                                resources={"metadata": {"path": notebook.parent}})
+        client = NotebookClient(
+            content,
+            timeout=CELL_TIMEOUT_S,
+            kernel_name="python3",
+            allow_errors=True,
+            config=sockets_in(folder),
+            on_cell_executed=collect,
+            resources={"metadata": {"path": notebook.parent}},
+        )
         stopped = []
         with file:
             try:
                 client.execute(env=shake.environment | {"MIA_CLAIMS_FILE": str(path)})
             except (RuntimeError, TimeoutError) as error:  # the kernel died or did not answer
                 stopped.append(f"{type(error).__name__}: {error}")
-    errors = stopped + [f"cell {i}: {output.ename}: {output.evalue}" for i, cell in enumerate(content.cells)
-                        for output in cell.get("outputs", ()) if output.output_type == "error"]
+    errors = stopped + [
+        f"cell {i}: {output.ename}: {output.evalue}"
+        for i, cell in enumerate(content.cells)
+        for output in cell.get("outputs", ())
+        if output.output_type == "error"
+    ]
     return {"claims": claims, "errors": errors, "seconds": round(time.perf_counter() - start), "on": _machine()}
 
 
@@ -166,8 +185,11 @@ def _section(cells: list, index: int) -> str:
 
 def _machine() -> str:
     try:
-        cpu = next(line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
-                   if line.startswith("model name"))
+        cpu = next(
+            line.split(":")[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        )
     except (OSError, StopIteration):
         cpu = platform.processor() or platform.machine()
     versions = [f"{name} {importlib.metadata.version(name)}" for name in ("torch", "numpy", "scikit-learn")]
@@ -204,8 +226,11 @@ def summary(runs: list[tuple[Shake, dict]]) -> list[dict]:
         for claim in result["claims"]:
             key = claim["section"], claim["words"]
             times[key] += 1
-            row = rows.setdefault((*key, times[key]), {name: claim[name] for name in ("section", "words", "low", "high")}
-                                  | {"cell": claim["cell"], "values": [], "held": 0, "one_band": True})
+            row = rows.setdefault(
+                (*key, times[key]),
+                {name: claim[name] for name in ("section", "words", "low", "high")}
+                | {"cell": claim["cell"], "values": [], "held": 0, "one_band": True},
+            )
             row["one_band"] &= (claim["low"], claim["high"]) == (row["low"], row["high"])
             row["held"] += claim["held"]
             row["values"].append(claim["value"])
@@ -242,13 +267,25 @@ def write_record(record: dict, path: Path = RECORD) -> None:
     """The record as JSON and as a table to read."""
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    lines = ["# Shaken claims", "", "Written by `python tests/shake.py`, which says what the columns mean. SD: standard "
-             "deviation; margin: distance of the mean from the nearer end of the band, in SD; **bold**: not shaken.", ""]
+    lines = [
+        "# Shaken claims",
+        "",
+        "Written by `python tests/shake.py`, which says what the columns mean. SD: standard "
+        "deviation; margin: distance of the mean from the nearer end of the band, in SD; **bold**: not shaken.",
+        "",
+    ]
     for name, entry in sorted(record.items()):
         n = len(entry["shakes"])
-        lines += [f"## {name}", "", *(f"- {shake} ({on})" for shake, on in entry["shakes"].items()), "",
-                  *(f"- **{error}**" for error in entry["errors"]), "",
-                  "| section | claim | band | min | mean | max | SD | margin | held |", "|---" * 9 + "|"]
+        lines += [
+            f"## {name}",
+            "",
+            *(f"- {shake} ({on})" for shake, on in entry["shakes"].items()),
+            "",
+            *(f"- **{error}**" for error in entry["errors"]),
+            "",
+            "| section | claim | band | min | mean | max | SD | margin | held |",
+            "|---" * 9 + "|",
+        ]
         for row in entry["claims"]:
             cells = [row["section"], row["words"], _band(row), *_figures(row), f"{row['held']} of {n}"]
             cells = [str(cell).replace("|", r"\|") for cell in cells]
@@ -293,15 +330,21 @@ def shake_all(notebooks: list[Path], n_shakes: int, record_path: Path = RECORD) 
                 raise
             results[notebook.stem][shake] = result
             n_failed = sum(not claim["held"] for claim in result["claims"])
-            print(f"[{i}/{len(tasks)}] {notebook.stem}, {shake}: {result['seconds']} s, {len(result['claims'])} claims, "
-                  f"{n_failed} did not hold, {len(result['errors'])} errors", flush=True)
+            print(
+                f"[{i}/{len(tasks)}] {notebook.stem}, {shake}: {result['seconds']} s, {len(result['claims'])} claims, "
+                f"{n_failed} did not hold, {len(result['errors'])} errors",
+                flush=True,
+            )
     record = json.loads(record_path.read_text(encoding="utf-8")) if record_path.exists() else {}
     record = {name: entry for name, entry in record.items() if (notebooks[0].parent / f"{name}.ipynb").exists()}
     for notebook in notebooks:
         runs = sorted(results[notebook.stem].items(), key=lambda item: item[0].seed_shift)
         record[notebook.stem] = {
-            "fingerprint": codes[notebook], "shakes": {str(shake): result["on"] for shake, result in runs},
-            "errors": [f"{shake}: {error}" for shake, result in runs for error in result["errors"]], "claims": summary(runs)}
+            "fingerprint": codes[notebook],
+            "shakes": {str(shake): result["on"] for shake, result in runs},
+            "errors": [f"{shake}: {error}" for shake, result in runs for error in result["errors"]],
+            "claims": summary(runs),
+        }
     write_record(record, record_path)
     return record
 
@@ -338,8 +381,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--check", action="store_true", help="judge the record instead of running anything")
     parser.add_argument("--strict", action="store_true", help="with --check: a notebook that has changed fails, too")
     options = parser.parse_args(arguments)
-    notebooks = [path for path in sorted(NOTEBOOKS.glob("*.ipynb"))
-                 if not options.numbers or path.name[:2] in options.numbers]
+    notebooks = [
+        path for path in sorted(NOTEBOOKS.glob("*.ipynb")) if not options.numbers or path.name[:2] in options.numbers
+    ]
     if not notebooks or options.shakes < 1:
         parser.error(f"nothing to do: no notebook begins with {', '.join(options.numbers)}, or --shakes below 1")
     if options.check and not RECORD.exists():

@@ -48,8 +48,15 @@ def test_a_module_is_asked_as_predict_logits_does(network):
         np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.parametrize(("dtype", "out", "digits"), [(torch.float64, np.float64, 1e-6), (torch.float32, np.float32, 1e-6),
-                                               (torch.bfloat16, np.float32, 0.05), (torch.float16, np.float32, 0.01)])
+@pytest.mark.parametrize(
+    ("dtype", "out", "digits"),
+    [
+        (torch.float64, np.float64, 1e-6),
+        (torch.float32, np.float32, 1e-6),
+        (torch.bfloat16, np.float32, 0.05),
+        (torch.float16, np.float32, 0.01),
+    ],
+)
 def test_a_module_is_asked_in_the_type_of_its_parameters(network, dtype, out, digits):
     expected = ask(network, X)
     found = ask(network.to(dtype), X)
@@ -115,8 +122,9 @@ def test_probabilities_become_logs_and_the_floor_is_the_least():
     tree = DecisionTreeClassifier(random_state=0).fit(X, Y)
     for floor in (1e-12, 1e-3):
         np.testing.assert_array_equal(ask(tree, X, floor=floor), np.log(np.maximum(tree.predict_proba(X), floor)))
-    np.testing.assert_allclose(softmax(ask(LogisticRegression().fit(X, Y), X), axis=1),
-                               LogisticRegression().fit(X, Y).predict_proba(X))
+    np.testing.assert_allclose(
+        softmax(ask(LogisticRegression().fit(X, Y), X), axis=1), LogisticRegression().fit(X, Y).predict_proba(X)
+    )
 
 
 def test_classes_that_were_not_seen_get_the_floor_with_either_method():
@@ -153,8 +161,9 @@ def test_columns_with_names_stay_and_come_back():
 
 def test_text_in_a_frame_reaches_a_pipeline():
     frame = FRAME.assign(kind=np.where(Y == 0, "x", "y"))
-    model = make_pipeline(make_column_transformer((OneHotEncoder(), ["kind"]), remainder="passthrough"),
-                          LogisticRegression()).fit(frame, Y)
+    model = make_pipeline(
+        make_column_transformer((OneHotEncoder(), ["kind"]), remainder="passthrough"), LogisticRegression()
+    ).fit(frame, Y)
     np.testing.assert_allclose(np.exp(ask(model, frame)), model.predict_proba(frame))
 
 
@@ -254,9 +263,14 @@ def test_models_that_cannot_be_asked(name):
     assert isinstance(caught.value, InputError) and "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("settings", "message"), [({"floor": 0}, "floor must lie between 0 and 0.5, got 0"),
-                                               ({"floor": 0.5}, "floor"),
-                                               ({"batch_size": 0}, "batch_size must be at least 1")])
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"floor": 0}, "floor must lie between 0 and 0.5, got 0"),
+        ({"floor": 0.5}, "floor"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+    ],
+)
 def test_settings_out_of_range(network, settings, message):
     with pytest.raises(ValueError, match=message):
         ask(network, X, **settings)

@@ -12,8 +12,16 @@ from mia_helpers.attacks import ClassifierAttack, ThresholdAttack, probabilities
 from mia_helpers.bank import ShadowBank
 from mia_helpers.metrics import auc
 
-SIGNALS = [signals.max_confidence, signals.true_class_confidence, signals.negative_loss, signals.negative_entropy,
-           signals.negative_modified_entropy, signals.logit_confidence, signals.hinge, signals.correctness]
+SIGNALS = [
+    signals.max_confidence,
+    signals.true_class_confidence,
+    signals.negative_loss,
+    signals.negative_entropy,
+    signals.negative_modified_entropy,
+    signals.logit_confidence,
+    signals.hinge,
+    signals.correctness,
+]
 QUICK = {"epochs": 5, "lr": 1e-3, "progress": False}
 
 
@@ -95,16 +103,20 @@ def test_one_threshold_for_each_class_is_as_good_as_separate_attacks():
         mine, fresh_mine = labels == c, fresh_labels == c
         alone = ThresholdAttack(signals.logit_confidence).fit(one_shadow(logits[mine], labels[mine], is_member[mine]))
         assert attack.thresholds_[c] == alone.thresholds_[c]
-        np.testing.assert_array_equal(attack.score(fresh, fresh_labels)[fresh_mine],
-                                      alone.score(fresh[fresh_mine], fresh_labels[fresh_mine]))
+        np.testing.assert_array_equal(
+            attack.score(fresh, fresh_labels)[fresh_mine], alone.score(fresh[fresh_mine], fresh_labels[fresh_mine])
+        )
     assert len(set(attack.thresholds_)) == 4
 
 
 @pytest.mark.parametrize("kind", ["members only", "non-members only", "absent"])
 def test_a_class_without_both_kinds_gets_no_threshold_of_its_own(kind):
     logits, labels, is_member = outputs(200, seed=8)
-    keep = {"members only": (labels != 2) | is_member, "non-members only": (labels != 2) | ~is_member,
-            "absent": labels != 2}[kind]
+    keep = {
+        "members only": (labels != 2) | is_member,
+        "non-members only": (labels != 2) | ~is_member,
+        "absent": labels != 2,
+    }[kind]
     n, n_members = (keep & (labels == 2)).sum(), (keep & (labels == 2) & is_member).sum()
     data = logits[keep], labels[keep], is_member[keep]
     with pytest.raises(ValueError, match=f"class 2 has {n_members} members among {n} shadow examples.*per_class=False"):

@@ -26,11 +26,11 @@ from mia_helpers.metrics import auc, true_positives_at_fpr
 SHADOW_ATTACKS = {"shadow classifier", "LiRA online", "LiRA offline", "RMIA online", "RMIA offline"}
 
 
-
 def audit(labels, is_member, **flat):
     """`audit` with the fields of `Settings` and `References` among its arguments: here each test varies one of them."""
-    settings, references = ({name: flat.pop(name) for name in [*flat] if name in kind.__dataclass_fields__}
-                            for kind in (Settings, References))
+    settings, references = (
+        {name: flat.pop(name) for name in [*flat] if name in kind.__dataclass_fields__} for kind in (Settings, References)
+    )
     return audit_itself(labels, is_member, **flat, settings=Settings(**settings), references=References(**references))
 
 
@@ -89,8 +89,15 @@ def test_planted_leak_is_found_and_not_called_safe_or_proved():
     report = audit(y, is_member, logits=z, at_fpr=0.05)
     assert report.status == EVIDENCE and report.verdict.startswith("Evidence of leakage: ")
     assert report.attacks["loss"].auc.low > 0.5
-    assert set(report.attacks) == {"gap", "max confidence", "loss", "entropy", "modified entropy", "hinge",
-                                   "output classifier"}
+    assert set(report.attacks) == {
+        "gap",
+        "max confidence",
+        "loss",
+        "entropy",
+        "modified entropy",
+        "hinge",
+        "output classifier",
+    }
     assert SHADOW_ATTACKS | {"label-only attacks", "gradient norm"} == set(report.not_run)
     assert all(control.passed for control in report.controls)
     quiet = audit(*outputs(1)[:2], logits=outputs(1)[2], at_fpr=0.05)
@@ -144,8 +151,12 @@ def test_lira_finds_what_thresholds_cannot_and_blind_models_show_nothing(full):
     assert full.attacks["LiRA online"].auc.value > full.attacks["loss"].auc.value + 0.1
     assert full.epsilon > 0 and full.n_shadows == 8
     controls = {c.name for c in full.controls}
-    assert {f"blind model, {full.strongest}", "blind model, loss", "draws of the reference models",
-            f"permuted memberships, {full.strongest}"} <= controls
+    assert {
+        f"blind model, {full.strongest}",
+        "blind model, loss",
+        "draws of the reference models",
+        f"permuted memberships, {full.strongest}",
+    } <= controls
     assert all(c.passed for c in full.controls)
     assert set(full.threshold_from.values()) == {"a reference model", "log-odds 0"}
 
@@ -265,9 +276,16 @@ def test_results_do_not_depend_on_the_order_of_examples():
     group, x = np.random.default_rng(0).choice(["a", "b"], 400), np.random.default_rng(1).normal(size=(400, 3))
     order = np.random.default_rng(2).permutation(400)
     one = audit(y, is_member, group=group, features=x, at_fpr=0.05, **given)
-    other = audit(y[order], is_member[order], group=group[order], features=x[order], at_fpr=0.05,
-                  logits=given["logits"][order], shadow_logits=given["shadow_logits"][:, order],
-                  member_mask=given["member_mask"][:, order])
+    other = audit(
+        y[order],
+        is_member[order],
+        group=group[order],
+        features=x[order],
+        at_fpr=0.05,
+        logits=given["logits"][order],
+        shadow_logits=given["shadow_logits"][:, order],
+        member_mask=given["member_mask"][:, order],
+    )
     assert one.strongest == other.strongest and one.status == other.status and one.verdict == other.verdict
     for name, report in one.attacks.items():
         for a, b in ((report.auc, other.attacks[name].auc), (report.advantage, other.attacks[name].advantage)):
@@ -330,8 +348,11 @@ def test_a_floor_is_used_or_refused():
         report = audit(y, is_member, logits=z, floor=floor, at_fpr=0.05, **given)
         assert any(f"below {floor:g} count as {floor:g}" in line for line in report.assumptions)
     module = torch.nn.Linear(4, 4)
-    for answers in ({"logits": z}, {"model": module, "inputs": z}, {"logits": z, "shadow_logits": z[None],
-                                                                    "member_mask": given["member_mask"]}):
+    for answers in (
+        {"logits": z},
+        {"model": module, "inputs": z},
+        {"logits": z, "shadow_logits": z[None], "member_mask": given["member_mask"]},
+    ):
         with pytest.raises(InputError, match="floor=0.001 is for probabilities, and all answers are logits; leave"):
             audit(y, is_member, floor=1e-3, at_fpr=0.05, **answers)
 
@@ -351,13 +372,23 @@ def test_the_verdict_names_the_attacks_that_carry_the_evidence(n_leaks):
         said = re.search(r" The evidence is not this attack's but that of .*?\)( and \d more)?\.", verdict)
         assert verdict.replace(said[0], "") == rest and (said[1] or "") == (" and 2 more" if n_leaks == 5 else "")
         assert min(report.attacks[name].auc.low for name in named) >= max(
-            [report.attacks[name].auc.low for name in set(leaks) - set(named)], default=0)
+            [report.attacks[name].auc.low for name in set(leaks) - set(named)], default=0
+        )
 
 
-@pytest.mark.parametrize("values", [
-    np.random.default_rng(0).normal(size=50), np.random.default_rng(0).normal(size=50).astype(np.float32),
-    np.array([0.0, -0.0, 1.5], dtype=np.float16), np.arange(-5, 5), np.arange(5, dtype=np.uint8), np.array([True, False]),
-    np.arange(20, dtype=np.int32)[::2]], ids=lambda v: str(v.dtype))
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.random.default_rng(0).normal(size=50),
+        np.random.default_rng(0).normal(size=50).astype(np.float32),
+        np.array([0.0, -0.0, 1.5], dtype=np.float16),
+        np.arange(-5, 5),
+        np.arange(5, dtype=np.uint8),
+        np.array([True, False]),
+        np.arange(20, dtype=np.int32)[::2],
+    ],
+    ids=lambda v: str(v.dtype),
+)
 def test_hashes_are_those_of_pandas_3(values):
     """Pandas 3's, which reports were first made with; earlier ones tell −0 from 0."""
     values = np.ascontiguousarray(values)
@@ -368,10 +399,15 @@ def test_hashes_are_those_of_pandas_3(values):
 def as_pandas(y, is_member, given, group, x):
     """All that an audit is given, with one index of names."""
     index = [f"person {i}" for i in range(len(y))]
-    return {"labels": pd.Series(y, index), "is_member": pd.Series(is_member, index),
-            "logits": pd.DataFrame(given["logits"], index), "shadow_logits": given["shadow_logits"],
-            "member_mask": pd.DataFrame(given["member_mask"], columns=index), "group": pd.Series(group, index),
-            "features": pd.DataFrame(x, index, columns=["a", "b"])}
+    return {
+        "labels": pd.Series(y, index),
+        "is_member": pd.Series(is_member, index),
+        "logits": pd.DataFrame(given["logits"], index),
+        "shadow_logits": given["shadow_logits"],
+        "member_mask": pd.DataFrame(given["member_mask"], columns=index),
+        "group": pd.Series(group, index),
+        "features": pd.DataFrame(x, index, columns=["a", "b"]),
+    }
 
 
 def test_pandas_objects_are_audited_as_arrays_if_they_have_one_index():
@@ -397,8 +433,10 @@ def test_models_of_every_kind_are_audited():
     ridge = RidgeClassifier().fit(frame, y)
     for inputs_ in (frame, z):  # pytest turns scikit-learn's warnings about names into errors
         report = audit(y, is_member, model=ridge, inputs=inputs_, at_fpr=0.05)
-        assert report.attacks["loss"].auc == audit(y, is_member, logits=ridge.decision_function(frame),
-                                                   at_fpr=0.05).attacks["loss"].auc
+        assert (
+            report.attacks["loss"].auc
+            == audit(y, is_member, logits=ridge.decision_function(frame), at_fpr=0.05).attacks["loss"].auc
+        )
     double = torch.nn.Linear(4, 4, bias=False).double()
     double.weight.data = torch.eye(4, dtype=torch.float64)
     report = audit(y, is_member, model=double, inputs=frame, white_box=True, at_fpr=0.05)
@@ -411,8 +449,9 @@ def test_logits_that_look_like_probabilities_are_pointed_out():
     assert "look like probabilities" in audit(y, is_member, logits=p, at_fpr=0.05).warnings[0]
 
 
-@pytest.mark.parametrize(("rate", "text"), [(10 / 285, "0.036"), (0.05, "0.05"), (0.01, "0.01"), (1e-5, "1e-05"),
-                                        (0.0101, "0.011")])
+@pytest.mark.parametrize(
+    ("rate", "text"), [(10 / 285, "0.036"), (0.05, "0.05"), (0.01, "0.01"), (1e-5, "1e-05"), (0.0101, "0.011")]
+)
 def test_rates_are_rounded_up(rate, text):
     assert rounded_up(rate) == text
 
@@ -430,8 +469,11 @@ BAD = {
     "no answers": ({}, ValueError, "give one of logits"),
     "two answers": ({"logits": Z, "probabilities": P}, ValueError, "give one of logits"),
     "one column": ({"logits": Z[:, :1]}, ValueError, r"shape \[400, C\].*stack 1 − p and p"),
-    "named classes": ({"model": LogisticRegression().fit(Z, np.array(list("abcd"))[Y]), "inputs": Z}, ValueError,
-                      "classes must be integers"),
+    "named classes": (
+        {"model": LogisticRegression().fit(Z, np.array(list("abcd"))[Y]), "inputs": Z},
+        ValueError,
+        "classes must be integers",
+    ),
     "a vector": ({"probabilities": P[:, 0]}, ValueError, "stack 1 − p and p"),
     "too short": ({"logits": Z[:-1]}, ValueError, r"shape \[400, C\]"),
     "NaN": ({"logits": np.where(Z > 5, np.nan, Z)}, ValueError, "NaN or infinite"),
@@ -452,11 +494,17 @@ BAD = {
     "missing features": ({"logits": Z, "features": np.full(400, np.nan)}, ValueError, "400 features are NaN"),
     "mask alone": ({"logits": Z, "member_mask": np.ones((2, 400), bool)}, ValueError, "only useful together"),
     "bank alone": ({"logits": Z, "shadow_logits": Z[None]}, ValueError, "only useful together"),
-    "two banks": ({"logits": Z, "shadow_logits": Z[None], "shadow_probabilities": P[None], "member_mask": M[None]},
-                  ValueError, "give one of shadow_logits and"),
+    "two banks": (
+        {"logits": Z, "shadow_logits": Z[None], "shadow_probabilities": P[None], "member_mask": M[None]},
+        ValueError,
+        "give one of shadow_logits and",
+    ),
     "bank shape": ({"logits": Z, "shadow_logits": Z[None, :9], "member_mask": M[None]}, ValueError, r"\[1, 400, C\]"),
-    "bank classes": ({"logits": Z, "shadow_logits": np.zeros((1, 400, 5)), "member_mask": M[None]}, ValueError,
-                     "have 5 classes"),
+    "bank classes": (
+        {"logits": Z, "shadow_logits": np.zeros((1, 400, 5)), "member_mask": M[None]},
+        ValueError,
+        "have 5 classes",
+    ),
     "bank NaN": ({"logits": Z, "shadow_logits": Z[None] * np.nan, "member_mask": M[None]}, ValueError, "NaN"),
     "mask shape": ({"logits": Z, "shadow_logits": Z[None], "member_mask": M}, ValueError, r"shape \[S, 400\]"),
     "mask type": ({"logits": Z, "shadow_logits": Z[None], "member_mask": M[None] * 0.5}, TypeError, "must be boolean"),
@@ -476,11 +524,19 @@ def test_arguments_that_do_not_fit(name, monkeypatch):
         audit(Y, M, **{"at_fpr": 0.1} | {k: v for k, v in arguments.items() if k != "n"})
 
 
-@pytest.mark.parametrize(("labels", "is_member", "error", "message"), [
-    (Y * 1.0, M, TypeError, "labels must be integers"), (Y[:-1], M, ValueError, r"labels must have shape \[400\]"),
-    (Y - 1, M, ValueError, "must not be negative"), (Y, M.astype(str), TypeError, "is_member must be"),
-    (Y, M * 2, ValueError, "nothing but 0 and 1, got 2"), (Y, M | True, ValueError, "400 of 400 are members"),
-    (Y, ~M & False, ValueError, "0 of 400 are members"), (Y, np.arange(400) < 10, ValueError, "at least 20 members")])
+@pytest.mark.parametrize(
+    ("labels", "is_member", "error", "message"),
+    [
+        (Y * 1.0, M, TypeError, "labels must be integers"),
+        (Y[:-1], M, ValueError, r"labels must have shape \[400\]"),
+        (Y - 1, M, ValueError, "must not be negative"),
+        (Y, M.astype(str), TypeError, "is_member must be"),
+        (Y, M * 2, ValueError, "nothing but 0 and 1, got 2"),
+        (Y, M | True, ValueError, "400 of 400 are members"),
+        (Y, ~M & False, ValueError, "0 of 400 are members"),
+        (Y, np.arange(400) < 10, ValueError, "at least 20 members"),
+    ],
+)
 def test_labels_and_memberships_that_do_not_fit(labels, is_member, error, message):
     with pytest.raises(error, match=message):
         audit(labels, is_member, logits=Z, at_fpr=0.1)
@@ -501,8 +557,13 @@ def test_json_follows_the_schema(full):
         data = json.loads(report.to_json())
         validator.validate(data)
         assert data["schema_version"] == 1 and data["status"] == report.status
-    for spoil in (lambda d: d.pop("verdict"), lambda d: d.update(status="safe"), lambda d: d.update(schema_version=2),
-                  lambda d: d["attacks"]["loss"].pop("auc"), lambda d: d["data"].update(n_members=-1)):
+    for spoil in (
+        lambda d: d.pop("verdict"),
+        lambda d: d.update(status="safe"),
+        lambda d: d.update(schema_version=2),
+        lambda d: d["attacks"]["loss"].pop("auc"),
+        lambda d: d["data"].update(n_members=-1),
+    ):
         data = json.loads(full.to_json())
         spoil(data)
         assert not validator.is_valid(data)
@@ -574,10 +635,27 @@ def test_exit_codes(tmp_path, capsys):
 def test_gate_open_and_reports_written(tmp_path, capsys):
     files = [tmp_path / f"report.{kind}" for kind in ("json", "md", "html")]
     p = np.exp(Z) / np.exp(Z).sum(1, keepdims=True)
-    np.savez(tmp_path / "quiet.npz", labels=Y, is_member=M.astype(np.uint8), probabilities=p.astype(np.float32), group=Y % 2,
-             features=np.random.default_rng(0).normal(size=(400, 2)))
-    arguments = [str(tmp_path / "quiet.npz"), "--fail-above-tpr", "0.5", "--at-fpr", "0.05", "--json", str(files[0]),
-                 "--markdown", str(files[1]), "--html", str(files[2])]
+    np.savez(
+        tmp_path / "quiet.npz",
+        labels=Y,
+        is_member=M.astype(np.uint8),
+        probabilities=p.astype(np.float32),
+        group=Y % 2,
+        features=np.random.default_rng(0).normal(size=(400, 2)),
+    )
+    arguments = [
+        str(tmp_path / "quiet.npz"),
+        "--fail-above-tpr",
+        "0.5",
+        "--at-fpr",
+        "0.05",
+        "--json",
+        str(files[0]),
+        "--markdown",
+        str(files[1]),
+        "--html",
+        str(files[2]),
+    ]
     assert main(arguments) == 0
     assert "gate open" in capsys.readouterr().out
     jsonschema.validate(json.loads(files[0].read_text("utf-8")), JSON_SCHEMA)
@@ -660,8 +738,10 @@ def test_files_it_cannot_use(name, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("error", [TypeError, ValueError, KeyError])
-@pytest.mark.parametrize(("room", "inner"), [(scoring, "_cross_fitted"), (run_room, "draw_lots"), (measuring, "exposed"),
-                                            (run_room, "AuditReport")])
+@pytest.mark.parametrize(
+    ("room", "inner"),
+    [(scoring, "_cross_fitted"), (run_room, "draw_lots"), (measuring, "exposed"), (run_room, "AuditReport")],
+)
 def test_a_mistake_in_the_audit_is_not_blamed_on_the_input(room, inner, error, tmp_path, capsys, monkeypatch):
     def broken(*args, **kwargs):
         raise error("unsupported operand")
@@ -673,11 +753,16 @@ def test_a_mistake_in_the_audit_is_not_blamed_on_the_input(room, inner, error, t
     assert "mistake in the audit, not in its input" in printed.err.splitlines()[-1]
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    (["--at-fpr", "0.01"], "cannot be supported by 200 non-members"), (["--at-fpr", "2"], "at_fpr must lie"),
-    (["--at-fpr", "0.1", "--fail-above-tpr", "5"], "--fail-above-tpr must lie"),
-    (["--at-fpr", "0.1", "--confidence", "95"], "confidence must lie"),
-    (["--at-fpr", "0.1", "--json", "no/such/folder/x.json"], "No such file")])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--at-fpr", "0.01"], "cannot be supported by 200 non-members"),
+        (["--at-fpr", "2"], "at_fpr must lie"),
+        (["--at-fpr", "0.1", "--fail-above-tpr", "5"], "--fail-above-tpr must lie"),
+        (["--at-fpr", "0.1", "--confidence", "95"], "confidence must lie"),
+        (["--at-fpr", "0.1", "--json", "no/such/folder/x.json"], "No such file"),
+    ],
+)
 def test_options_it_cannot_use(arguments, message, tmp_path, capsys):
     assert main([save(tmp_path / "a.npz"), *arguments]) == 2
     assert message in capsys.readouterr().err

@@ -69,8 +69,10 @@ def test_made_once_and_read_afterwards(folder):
     assert_silent_from_disk(maker)
 
 
-@pytest.mark.parametrize("other", [KEY | {"seed": 2}, KEY | {"lr": 0.1 + 1e-15}, KEY | {"layers": [2, 1]},
-                                   KEY | {"more": None}, {"seed": 1, "lr": 0.1}])
+@pytest.mark.parametrize(
+    "other",
+    [KEY | {"seed": 2}, KEY | {"lr": 0.1 + 1e-15}, KEY | {"layers": [2, 1]}, KEY | {"more": None}, {"seed": 1, "lr": 0.1}],
+)
 def test_another_key_is_made_again(other):
     first, second = Maker(), Maker({"weight": torch.zeros(1)}, {"other": 1})
     load_or_make("models", KEY, first)
@@ -116,24 +118,41 @@ def test_default_folder_does_not_depend_on_where_the_notebook_runs(monkeypatch, 
 # ---------------------------------------------------------------------------------------------- damage
 
 
-@pytest.mark.parametrize("damage", [
-    lambda content: b"",
-    lambda content: content[:4],
-    lambda content: content[:len(content) // 2],
-    lambda content: content[:-1],
-    lambda content: content + b"\0",
-    lambda content: content[:-1] + bytes([content[-1] ^ 1]),
-    lambda content: bytes([content[0] ^ 1]) + content[1:],
-    lambda content: b"\xff" * len(content),
-    lambda content: content.replace(b"0.25", b"0.24"),
-    lambda content: content.replace(b"sha256", b"sha257"),
-    lambda content: content.replace(b"content", b"kontent"),
-    lambda content: save(TENSORS),
-    lambda content: save(TENSORS, {"mia": "[]"}),
-    lambda content: save({"weight": TENSORS["weight"]}, {"mia": json.dumps({"content": {}, "sha256": "0" * 64})}),
-], ids=["empty", "four bytes", "half", "last byte missing", "byte added", "last bit flipped", "first bit flipped",
-        "all ones", "a number in the history", "a name in the header", "another name", "no header", "odd header",
-        "a tensor missing"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: b"",
+        lambda content: content[:4],
+        lambda content: content[: len(content) // 2],
+        lambda content: content[:-1],
+        lambda content: content + b"\0",
+        lambda content: content[:-1] + bytes([content[-1] ^ 1]),
+        lambda content: bytes([content[0] ^ 1]) + content[1:],
+        lambda content: b"\xff" * len(content),
+        lambda content: content.replace(b"0.25", b"0.24"),
+        lambda content: content.replace(b"sha256", b"sha257"),
+        lambda content: content.replace(b"content", b"kontent"),
+        lambda content: save(TENSORS),
+        lambda content: save(TENSORS, {"mia": "[]"}),
+        lambda content: save({"weight": TENSORS["weight"]}, {"mia": json.dumps({"content": {}, "sha256": "0" * 64})}),
+    ],
+    ids=[
+        "empty",
+        "four bytes",
+        "half",
+        "last byte missing",
+        "byte added",
+        "last bit flipped",
+        "first bit flipped",
+        "all ones",
+        "a number in the history",
+        "a name in the header",
+        "another name",
+        "no header",
+        "odd header",
+        "a tensor missing",
+    ],
+)
 def test_damaged_entry_is_reported_once_and_made_again(damage, folder):
     maker = Maker()
     load_or_make("models", KEY, maker)
@@ -272,8 +291,7 @@ def test_atomic_path_keeps_the_old_file_when_the_block_fails(tmp_path):
 
 
 def run_python(code: str, *arguments) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)],
-                            env=os.environ | {"OMP_NUM_THREADS": "1"})
+    return subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], env=os.environ | {"OMP_NUM_THREADS": "1"})
 
 
 CRASH = """

@@ -121,8 +121,12 @@ def test_good_asset_with_another_checksum_is_refused(monkeypatch, fresh_assets):
 
 
 def made(images=None, labels=None, n_classes=10) -> ImageSet:
-    return ImageSet(torch.zeros(3, 1, 28, 28) if images is None else images,
-                    torch.tensor([0, 1, 9]) if labels is None else labels, "made", n_classes)
+    return ImageSet(
+        torch.zeros(3, 1, 28, 28) if images is None else images,
+        torch.tensor([0, 1, 9]) if labels is None else labels,
+        "made",
+        n_classes,
+    )
 
 
 def with_pixel(value: float) -> torch.Tensor:
@@ -136,28 +140,34 @@ def test_a_correct_set_is_accepted():
     assert made(labels=torch.tensor([0, 1, 25]), n_classes=26).n_classes == 26
 
 
-@pytest.mark.parametrize(("arguments", "error", "message"), [
-    ({"images": np.zeros((3, 1, 28, 28), np.float32)}, TypeError, "images must be a torch.float32 tensor, got ndarray"),
-    ({"images": torch.zeros(3, 1, 28, 28).double()}, TypeError, "got torch.float64; convert"),
-    ({"images": torch.zeros(3, 1, 28, 28, dtype=torch.uint8)}, TypeError, "got torch.uint8; convert"),
-    ({"labels": [0, 1, 9]}, TypeError, "labels must be a torch.int64 tensor, got list"),
-    ({"labels": torch.tensor([0, 1, 9], dtype=torch.int32)}, TypeError, "got torch.int32"),
-    ({"images": torch.zeros(3, 28, 28)}, ValueError, r"got \[3, 28, 28\]; for \[N, 28, 28\] add"),
-    ({"images": torch.zeros(3, 1, 32, 32)}, ValueError, r"got \[3, 1, 32, 32\]"),
-    ({"images": torch.zeros(3, 3, 28, 28)}, ValueError, r"got \[3, 3, 28, 28\]"),
-    ({"labels": torch.tensor([0, 1])}, ValueError, r"labels must have shape \[3\].*got \[2\]"),
-    ({"labels": torch.tensor([[0], [1], [2]])}, ValueError, r"got \[3, 1\]"),
-    ({"images": torch.zeros(0, 1, 28, 28), "labels": torch.zeros(0, dtype=torch.int64)}, ValueError,
-     "'made' is empty; it needs at least one"),
-    ({"images": with_pixel(float("nan"))}, ValueError, "1 pixels are NaN or infinite; clean"),
-    ({"images": with_pixel(float("inf"))}, ValueError, "1 pixels are NaN or infinite"),
-    ({"images": with_pixel(-float("inf"))}, ValueError, "1 pixels are NaN or infinite"),
-    ({"images": with_pixel(-0.01)}, ValueError, r"in \[0, 1\], got \[-0.01, 0\]; divide"),
-    ({"images": with_pixel(255.0)}, ValueError, r"got \[0, 255\]; divide bytes by 255"),
-    ({"labels": torch.tensor([0, 1, 10])}, ValueError, "in 0 … 9, got 0 … 10; renumber"),
-    ({"labels": torch.tensor([-1, 1, 2])}, ValueError, "got -1 … 2"),
-    ({"labels": torch.tensor([0, 1, 26]), "n_classes": 26}, ValueError, "in 0 … 25, got 0 … 26"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"images": np.zeros((3, 1, 28, 28), np.float32)}, TypeError, "images must be a torch.float32 tensor, got ndarray"),
+        ({"images": torch.zeros(3, 1, 28, 28).double()}, TypeError, "got torch.float64; convert"),
+        ({"images": torch.zeros(3, 1, 28, 28, dtype=torch.uint8)}, TypeError, "got torch.uint8; convert"),
+        ({"labels": [0, 1, 9]}, TypeError, "labels must be a torch.int64 tensor, got list"),
+        ({"labels": torch.tensor([0, 1, 9], dtype=torch.int32)}, TypeError, "got torch.int32"),
+        ({"images": torch.zeros(3, 28, 28)}, ValueError, r"got \[3, 28, 28\]; for \[N, 28, 28\] add"),
+        ({"images": torch.zeros(3, 1, 32, 32)}, ValueError, r"got \[3, 1, 32, 32\]"),
+        ({"images": torch.zeros(3, 3, 28, 28)}, ValueError, r"got \[3, 3, 28, 28\]"),
+        ({"labels": torch.tensor([0, 1])}, ValueError, r"labels must have shape \[3\].*got \[2\]"),
+        ({"labels": torch.tensor([[0], [1], [2]])}, ValueError, r"got \[3, 1\]"),
+        (
+            {"images": torch.zeros(0, 1, 28, 28), "labels": torch.zeros(0, dtype=torch.int64)},
+            ValueError,
+            "'made' is empty; it needs at least one",
+        ),
+        ({"images": with_pixel(float("nan"))}, ValueError, "1 pixels are NaN or infinite; clean"),
+        ({"images": with_pixel(float("inf"))}, ValueError, "1 pixels are NaN or infinite"),
+        ({"images": with_pixel(-float("inf"))}, ValueError, "1 pixels are NaN or infinite"),
+        ({"images": with_pixel(-0.01)}, ValueError, r"in \[0, 1\], got \[-0.01, 0\]; divide"),
+        ({"images": with_pixel(255.0)}, ValueError, r"got \[0, 255\]; divide bytes by 255"),
+        ({"labels": torch.tensor([0, 1, 10])}, ValueError, "in 0 … 9, got 0 … 10; renumber"),
+        ({"labels": torch.tensor([-1, 1, 2])}, ValueError, "got -1 … 2"),
+        ({"labels": torch.tensor([0, 1, 26]), "n_classes": 26}, ValueError, "in 0 … 25, got 0 … 26"),
+    ],
+)
 def test_image_set_says_what_is_wrong(arguments, error, message):
     with pytest.raises(error, match=message):
         made(**arguments)
@@ -272,13 +282,16 @@ def test_split_of_the_bundled_digits():
     assert members.name.endswith("members") and members.name != non_members.name
 
 
-@pytest.mark.parametrize(("sizes", "message"), [
-    ((15, 6), "15 members [+] 6 non-members = 21 images, but 'numbered' has 20; ask for fewer"),
-    ((21, 1), "has 20; ask for fewer"),
-    ((0, 5), "at least 1, got 0 members"),
-    ((5, 0), "and 0 non-members"),
-    ((-1, 5), "got -1 members"),
-])
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ((15, 6), "15 members [+] 6 non-members = 21 images, but 'numbered' has 20; ask for fewer"),
+        ((21, 1), "has 20; ask for fewer"),
+        ((0, 5), "at least 1, got 0 members"),
+        ((5, 0), "and 0 non-members"),
+        ((-1, 5), "got -1 members"),
+    ],
+)
 def test_split_errors(sizes, message):
     with pytest.raises(ValueError, match=message):
         numbered([10, 10]).split(*sizes, seed=0)
@@ -365,7 +378,7 @@ class Server:
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
                 with contextlib.suppress(OSError):
-                    self.wfile.write(content[:len(content) // 2] if outer.cut_short else content)
+                    self.wfile.write(content[: len(content) // 2] if outer.cut_short else content)
 
             def log_message(self, *arguments):
                 pass
@@ -385,8 +398,9 @@ class Server:
 def send_torchvision_to(url: str, monkeypatch, files: dict[str, bytes]):
     """Let torchvision download from `url` and expect the checksums of `files`."""
     monkeypatch.setattr(datasets.MNIST, "mirrors", [url])
-    monkeypatch.setattr(datasets.MNIST, "resources",
-                        [(name, md5(content)) for name, content in files.items() if name != "gzip.zip"])
+    monkeypatch.setattr(
+        datasets.MNIST, "resources", [(name, md5(content)) for name, content in files.items() if name != "gzip.zip"]
+    )
     monkeypatch.setattr(datasets.EMNIST, "url", url + "gzip.zip")
     monkeypatch.setattr(datasets.EMNIST, "md5", md5(files["gzip.zip"]))
 
@@ -445,8 +459,11 @@ def test_source_and_folder_from_the_environment(server, monkeypatch, tmp_path):
 
 def test_second_load_needs_no_network(server, tmp_path):
     def everything():
-        return [load(owner, source="torchvision", data_dir=tmp_path).fingerprint
-                for load in (load_digits, load_letters) for owner in ("target", "shadow")]
+        return [
+            load(owner, source="torchvision", data_dir=tmp_path).fingerprint
+            for load in (load_digits, load_letters)
+            for owner in ("target", "shadow")
+        ]
 
     first = everything()
     assert server.requests
@@ -487,8 +504,9 @@ def closed_port() -> str:
 # urllib does not close its socket when a connection breaks; that is not what is tested here.
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("dataset", LOADERS)
-@pytest.mark.parametrize("failure", ["no server", "not found", "connection lost", "truncated archive", "not an archive",
-                                     "wrong checksum"])
+@pytest.mark.parametrize(
+    "failure", ["no server", "not found", "connection lost", "truncated archive", "not an archive", "wrong checksum"]
+)
 def test_failed_download_names_both_ways_out_and_leaves_nothing(dataset, failure, server, monkeypatch, tmp_path):
     load, name = LOADERS[dataset]
     folder = tmp_path / "downloads"
@@ -504,7 +522,7 @@ def test_failed_download_names_both_ways_out_and_leaves_nothing(dataset, failure
         content[len(content) // 2] ^= 1
         server.files[name] = bytes(content)
     else:  # the checksum agrees, so that unpacking is what fails
-        server.files[name] = good[name][:len(good[name]) // 2] if failure == "truncated archive" else b"<html>busy</html>"
+        server.files[name] = good[name][: len(good[name]) // 2] if failure == "truncated archive" else b"<html>busy</html>"
         send_torchvision_to(server.url, monkeypatch, server.files)
 
     with pytest.raises(RuntimeError, match=f"could not get {dataset.split()[0]} from torchvision") as caught:
@@ -522,11 +540,15 @@ def test_failed_download_names_both_ways_out_and_leaves_nothing(dataset, failure
     gc.collect()  # so that a forgotten socket is met here and not in another test
 
 
-@pytest.mark.parametrize(("dataset", "file"), [
-    ("MNIST", "train-images-idx3-ubyte"), ("MNIST", "train-labels-idx1-ubyte"),
-    ("EMNIST digits", "emnist-digits-train-images-idx3-ubyte"),
-    ("EMNIST letters", "emnist-letters-train-labels-idx1-ubyte"),
-])
+@pytest.mark.parametrize(
+    ("dataset", "file"),
+    [
+        ("MNIST", "train-images-idx3-ubyte"),
+        ("MNIST", "train-labels-idx1-ubyte"),
+        ("EMNIST digits", "emnist-digits-train-images-idx3-ubyte"),
+        ("EMNIST letters", "emnist-letters-train-labels-idx1-ubyte"),
+    ],
+)
 @pytest.mark.parametrize("damage", ["truncated", "empty", "missing"])
 def test_damaged_file_on_disk_is_reported_and_can_be_mended(dataset, file, damage, server, tmp_path):
     load, _ = LOADERS[dataset]

@@ -36,8 +36,11 @@ MASKS = {
     "memguard": lambda z: memguard(z, 0.6, 2.0, seed=0),
     "memguard, small budget": lambda z: memguard(z, 0.6, 0.3, seed=0),
 }
-LOGITS = arrays(np.float64, st.tuples(st.integers(1, 4), st.integers(2, 5)),
-                elements=st.one_of(st.floats(-1e4, 1e4), st.floats(-2, 2), st.integers(-2, 2).map(float)))
+LOGITS = arrays(
+    np.float64,
+    st.tuples(st.integers(1, 4), st.integers(2, 5)),
+    elements=st.one_of(st.floats(-1e4, 1e4), st.floats(-2, 2), st.integers(-2, 2).map(float)),
+)
 
 
 # ------------------------------------------------------------------------------------------- output-time defences
@@ -122,35 +125,46 @@ def test_masks_survive_huge_logits(mask):
 
 
 @pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
-@pytest.mark.parametrize(("logits", "error"), [
-    ([[0.0, np.nan]], ValueError), ([[0.0, np.inf]], ValueError), ([0.0, 1.0], ValueError), ([[1.0], [2.0]], ValueError),
-    (np.zeros((0, 3)), ValueError), ([["a", "b"]], TypeError)])
+@pytest.mark.parametrize(
+    ("logits", "error"),
+    [
+        ([[0.0, np.nan]], ValueError),
+        ([[0.0, np.inf]], ValueError),
+        ([0.0, 1.0], ValueError),
+        ([[1.0], [2.0]], ValueError),
+        (np.zeros((0, 3)), ValueError),
+        ([["a", "b"]], TypeError),
+    ],
+)
 def test_masks_refuse_what_are_no_logits(mask, logits, error):
     with pytest.raises(error):
         mask(logits)
 
 
-@pytest.mark.parametrize(("call", "error", "words"), [
-    (lambda z: masks.top_k(z, 0), ValueError, "k must be from 1 to 3, got 0"),
-    (lambda z: masks.top_k(z, 4), ValueError, "k must be from 1 to 3, got 4"),
-    (lambda z: masks.top_k(z, 1.5), TypeError, "k must be a whole number, got 1.5"),
-    (lambda z: masks.round_probabilities(z, -1), ValueError, "decimals must be from 0 to 15, got -1"),
-    (lambda z: masks.round_probabilities(z, 16), ValueError, "decimals"),
-    (lambda z: masks.round_probabilities(z, 2.0), TypeError, "decimals must be a whole number"),
-    (lambda z: masks.temperature(z, 0), ValueError, "t must be positive"),
-    (lambda z: masks.temperature(z, -1.0), ValueError, "t must be positive"),
-    (lambda z: masks.temperature(z, math.inf), ValueError, "finite"),
-    (lambda z: masks.temperature(z, math.nan), ValueError, "t must be positive"),
-    (lambda z: memguard(z, 1 / 3, 1.0, 0), ValueError, "threshold must lie between 1/3"),
-    (lambda z: memguard(z, 1.0, 1.0, 0), ValueError, "threshold"),
-    (lambda z: memguard(z, math.nan, 1.0, 0), ValueError, "threshold"),
-    (lambda z: memguard(z, 0.5, -0.1, 0), ValueError, "budget must not be negative"),
-    (lambda z: memguard(z, 0.5, math.nan, 0), ValueError, "budget"),
-    (lambda z: to_logits(z), ValueError, "must lie in"),
-    (lambda z: to_logits([[0.5, 0.5]], 0.0), ValueError, "floor"),
-    (lambda z: to_logits([[0.5, 0.5]], 1.0), ValueError, "floor"),
-    (lambda z: to_logits([[0.5, np.nan]]), ValueError, "NaN"),
-])
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (lambda z: masks.top_k(z, 0), ValueError, "k must be from 1 to 3, got 0"),
+        (lambda z: masks.top_k(z, 4), ValueError, "k must be from 1 to 3, got 4"),
+        (lambda z: masks.top_k(z, 1.5), TypeError, "k must be a whole number, got 1.5"),
+        (lambda z: masks.round_probabilities(z, -1), ValueError, "decimals must be from 0 to 15, got -1"),
+        (lambda z: masks.round_probabilities(z, 16), ValueError, "decimals"),
+        (lambda z: masks.round_probabilities(z, 2.0), TypeError, "decimals must be a whole number"),
+        (lambda z: masks.temperature(z, 0), ValueError, "t must be positive"),
+        (lambda z: masks.temperature(z, -1.0), ValueError, "t must be positive"),
+        (lambda z: masks.temperature(z, math.inf), ValueError, "finite"),
+        (lambda z: masks.temperature(z, math.nan), ValueError, "t must be positive"),
+        (lambda z: memguard(z, 1 / 3, 1.0, 0), ValueError, "threshold must lie between 1/3"),
+        (lambda z: memguard(z, 1.0, 1.0, 0), ValueError, "threshold"),
+        (lambda z: memguard(z, math.nan, 1.0, 0), ValueError, "threshold"),
+        (lambda z: memguard(z, 0.5, -0.1, 0), ValueError, "budget must not be negative"),
+        (lambda z: memguard(z, 0.5, math.nan, 0), ValueError, "budget"),
+        (lambda z: to_logits(z), ValueError, "must lie in"),
+        (lambda z: to_logits([[0.5, 0.5]], 0.0), ValueError, "floor"),
+        (lambda z: to_logits([[0.5, 0.5]], 1.0), ValueError, "floor"),
+        (lambda z: to_logits([[0.5, np.nan]]), ValueError, "NaN"),
+    ],
+)
 def test_settings_out_of_range(call, error, words):
     with pytest.raises(error, match=words.replace("(", r"\(")):
         call(np.array([[3.0, -1.0, 0.0]]))
@@ -169,7 +183,7 @@ def test_random_shift_moves_each_image_by_itself():
         moved = layer.train()(images)
     padded, found = F.pad(images, (1, 1, 1, 1)), []
     for i in range(400):
-        places = [(r, c) for r in range(3) for c in range(3) if torch.equal(moved[i], padded[i, :, r:r + 6, c:c + 5])]
+        places = [(r, c) for r in range(3) for c in range(3) if torch.equal(moved[i], padded[i, :, r : r + 6, c : c + 5])]
         assert len(places) == 1
         found += places
     assert len(set(found)) == 9 and max(found.count(place) for place in set(found)) < 90
@@ -218,8 +232,17 @@ def test_relaxloss_against_the_formula():
 
 def test_relaxloss_stops_near_alpha(digits):
     def loss_after(loss_function):
-        model = fit(SmallClassifier(width=0.5), digits.images, digits.labels, loss_function, epochs=40, lr=3e-3, seed=0,
-                    batch_size=20, progress=False).model
+        model = fit(
+            SmallClassifier(width=0.5),
+            digits.images,
+            digits.labels,
+            loss_function,
+            epochs=40,
+            lr=3e-3,
+            seed=0,
+            batch_size=20,
+            progress=False,
+        ).model
         return F.cross_entropy(model(digits.images), digits.labels).item()
 
     assert loss_after(F.cross_entropy) < 0.2
@@ -409,27 +432,30 @@ def test_other_layers_that_opacus_refuses(digits):
         trained(digits, 4.0, model=model)
 
 
-@pytest.mark.parametrize(("changes", "error", "words"), [
-    ({"epsilon": 0}, ValueError, "target_epsilon must be positive, got 0"),
-    ({"epsilon": -1.0}, ValueError, "target_epsilon must be positive"),
-    ({"epsilon": math.nan}, ValueError, "target_epsilon must be positive"),
-    ({"epsilon": 1e-6}, ValueError, "ask for a larger"),
-    ({"delta": 0}, ValueError, "delta must lie between 0 and 1/N"),
-    ({"delta": 1 / 60}, ValueError, "delta must lie between 0 and 1/N = 0.0166667 for 60 examples"),
-    ({"delta": math.nan}, ValueError, "delta must lie"),
-    ({"max_grad_norm": 0}, ValueError, "max_grad_norm must be positive"),
-    ({"max_grad_norm": math.inf}, ValueError, "max_grad_norm must be positive and finite"),
-    ({"lr": 0}, ValueError, "lr must be positive"),
-    ({"lr": math.nan}, ValueError, "lr must be positive"),
-    ({"momentum": 1.0}, ValueError, "momentum must lie"),
-    ({"momentum": -0.1}, ValueError, "momentum must lie"),
-    ({"epochs": 0}, ValueError, "epochs must be at least 1, got 0"),
-    ({"epochs": 1.5}, TypeError, "epochs must be a whole number"),
-    ({"batch_size": 0}, ValueError, "batch_size must be from 1 to 60"),
-    ({"batch_size": 61}, ValueError, "batch_size must be from 1 to 60, got 61"),
-    ({"batch_size": 2.5}, TypeError, "batch_size must be a whole number"),
-    ({"lr": 1e38, "epochs": 3, "batch_size": 20}, ValueError, "no longer finite.*lower the learning rate"),
-])
+@pytest.mark.parametrize(
+    ("changes", "error", "words"),
+    [
+        ({"epsilon": 0}, ValueError, "target_epsilon must be positive, got 0"),
+        ({"epsilon": -1.0}, ValueError, "target_epsilon must be positive"),
+        ({"epsilon": math.nan}, ValueError, "target_epsilon must be positive"),
+        ({"epsilon": 1e-6}, ValueError, "ask for a larger"),
+        ({"delta": 0}, ValueError, "delta must lie between 0 and 1/N"),
+        ({"delta": 1 / 60}, ValueError, "delta must lie between 0 and 1/N = 0.0166667 for 60 examples"),
+        ({"delta": math.nan}, ValueError, "delta must lie"),
+        ({"max_grad_norm": 0}, ValueError, "max_grad_norm must be positive"),
+        ({"max_grad_norm": math.inf}, ValueError, "max_grad_norm must be positive and finite"),
+        ({"lr": 0}, ValueError, "lr must be positive"),
+        ({"lr": math.nan}, ValueError, "lr must be positive"),
+        ({"momentum": 1.0}, ValueError, "momentum must lie"),
+        ({"momentum": -0.1}, ValueError, "momentum must lie"),
+        ({"epochs": 0}, ValueError, "epochs must be at least 1, got 0"),
+        ({"epochs": 1.5}, TypeError, "epochs must be a whole number"),
+        ({"batch_size": 0}, ValueError, "batch_size must be from 1 to 60"),
+        ({"batch_size": 61}, ValueError, "batch_size must be from 1 to 60, got 61"),
+        ({"batch_size": 2.5}, TypeError, "batch_size must be a whole number"),
+        ({"lr": 1e38, "epochs": 3, "batch_size": 20}, ValueError, "no longer finite.*lower the learning rate"),
+    ],
+)
 def test_private_training_refuses(digits, changes, error, words):
     with pytest.raises(error, match=words):
         trained(digits, changes.pop("epsilon", 4.0), **changes)
@@ -471,14 +497,18 @@ def test_pareto_against_the_definition(points):
     kept = pareto(utility, leakage)
     assert len(kept) and (np.diff(utility[kept]) >= 0).all()
     for i in range(len(points)):
-        beaten = any(utility[j] >= utility[i] and leakage[j] <= leakage[i]
-                     and (utility[j], leakage[j]) != (utility[i], leakage[i]) for j in range(len(points)))
+        beaten = any(
+            utility[j] >= utility[i] and leakage[j] <= leakage[i] and (utility[j], leakage[j]) != (utility[i], leakage[i])
+            for j in range(len(points))
+        )
         assert beaten != (i in kept)
 
 
 def test_tradeoff_draws_every_defence_with_both_intervals():
-    rows = {name: (Estimate(x, x - 0.01, x + 0.01), Estimate(y, y - 0.02, y + 0.02))
-            for name, x, y in (("none", 0.9, 0.7), ("dp", 0.8, 0.52), ("bad", 0.7, 0.6))}
+    rows = {
+        name: (Estimate(x, x - 0.01, x + 0.01), Estimate(y, y - 0.02, y + 0.02))
+        for name, x, y in (("none", 0.9, 0.7), ("dp", 0.8, 0.52), ("bad", 0.7, 0.6))
+    }
     ax = tradeoff(rows, labels=("accuracy", "AUC"), chance=0.5)
     assert {text.get_text() for text in ax.texts} == set(rows)
     lines = [line.get_xydata().tolist() for line in ax.lines]

@@ -26,10 +26,17 @@ print({name.split(".")[0] for name in sys.modules} & {"torch", "pandas", "scipy"
 
 
 FORMS = {
-    "list": list, "tuple": tuple, "array": np.asarray, "series": pd.Series, "index": pd.Index,
-    "tensor": torch.tensor, "tensor with a gradient": lambda x: torch.tensor(x, requires_grad=True),
-    "double": lambda x: torch.tensor(x, dtype=torch.float64), "bfloat16": lambda x: torch.tensor(x, dtype=torch.bfloat16),
-    "half": lambda x: torch.tensor(x, dtype=torch.float16), "nullable": lambda x: pd.Series(x, dtype="Float64"),
+    "list": list,
+    "tuple": tuple,
+    "array": np.asarray,
+    "series": pd.Series,
+    "index": pd.Index,
+    "tensor": torch.tensor,
+    "tensor with a gradient": lambda x: torch.tensor(x, requires_grad=True),
+    "double": lambda x: torch.tensor(x, dtype=torch.float64),
+    "bfloat16": lambda x: torch.tensor(x, dtype=torch.bfloat16),
+    "half": lambda x: torch.tensor(x, dtype=torch.float16),
+    "nullable": lambda x: pd.Series(x, dtype="Float64"),
 }
 
 
@@ -42,9 +49,11 @@ def test_every_form_gives_the_same_array(form):
 
 
 def test_an_error_is_an_input_error_and_a_value_error_and_perhaps_a_type_error():
-    for call, error in ((lambda: inputs.whole_number("k", 1.5, 1), TypeError),
-                        (lambda: inputs.numbers("x", ["a"]), TypeError),
-                        (lambda: inputs.whole_number("k", 0, 1), ValueError)):
+    for call, error in (
+        (lambda: inputs.whole_number("k", 1.5, 1), TypeError),
+        (lambda: inputs.numbers("x", ["a"]), TypeError),
+        (lambda: inputs.whole_number("k", 0, 1), ValueError),
+    ):
         with pytest.raises(error) as caught:
             call()
         assert isinstance(caught.value, InputError) and isinstance(caught.value, ValueError)
@@ -71,11 +80,19 @@ def test_an_index_with_repeats_is_not_mended_with_loc():
 SCORES, MEMBER = pd.Series([0.1, 0.9, 0.4, 0.7]), pd.Series([False, True, False, True])
 
 
-@pytest.mark.parametrize("call", [
-    lambda s, m: metrics.auc(s, m), lambda s, m: metrics.attack_report(s, m, fprs=()), metrics.roc_curve,
-    metrics.best_threshold, lambda s, m: metrics.tpr_at_fpr(s, m, 0.5), lambda s, m: metrics.threshold_at_fpr(s, m, 0.5),
-    lambda s, m: metrics.epsilon_lower_bound(s, m, SCORES, MEMBER),
-    lambda s, m: metrics.attack_report(s.to_frame().T, m.to_frame().T, fprs=())])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda s, m: metrics.auc(s, m),
+        lambda s, m: metrics.attack_report(s, m, fprs=()),
+        metrics.roc_curve,
+        metrics.best_threshold,
+        lambda s, m: metrics.tpr_at_fpr(s, m, 0.5),
+        lambda s, m: metrics.threshold_at_fpr(s, m, 0.5),
+        lambda s, m: metrics.epsilon_lower_bound(s, m, SCORES, MEMBER),
+        lambda s, m: metrics.attack_report(s.to_frame().T, m.to_frame().T, fprs=()),
+    ],
+)
 def test_scores_and_memberships_with_other_indices_are_refused(call):
     call(SCORES, MEMBER)
     with pytest.raises(InputError, match="scores.* and is_member.* have the same index in another order"):

@@ -108,9 +108,11 @@ def test_right_answers_refuses_bad_changes(changes, message):
 @pytest.mark.parametrize("labels", [torch.tensor([0]), torch.tensor([[0], [1]]), torch.tensor([0.0, 1.0])])
 def test_labels_that_do_not_fit_are_refused(small, labels):
     images, ask = images_of(0.1, 0.2), Service(Brighter()).labels
-    for attack in (lambda: right_answers(ask, images, labels, [lambda x: x]),
-                   lambda: noise_distance(ask, images, labels, sigma=1, n_draws=1, seed=0),
-                   lambda: gradient_norms(Brighter(), images, labels)):
+    for attack in (
+        lambda: right_answers(ask, images, labels, [lambda x: x]),
+        lambda: noise_distance(ask, images, labels, sigma=1, n_draws=1, seed=0),
+        lambda: gradient_norms(Brighter(), images, labels),
+    ):
         with pytest.raises(ValueError, match=r"labels must be integers \[2\]"):
             attack()
 
@@ -133,8 +135,9 @@ def test_noise_distance_finds_the_distance_to_a_plane():
 
 
 def test_noise_distance_of_a_label_that_always_or_never_survives():
-    found = noise_distance(lambda x: np.ones(len(x), int), images_of(0.5, 0.5), torch.tensor([1, 0]), sigma=0.5, n_draws=9,
-                           seed=0)
+    found = noise_distance(
+        lambda x: np.ones(len(x), int), images_of(0.5, 0.5), torch.tensor([1, 0]), sigma=0.5, n_draws=9, seed=0
+    )
     np.testing.assert_allclose(found, 0.5 * norm.ppf([0.95, 0.05]))
 
 
@@ -148,9 +151,15 @@ def test_noise_distance_costs_n_draws_queries_and_follows_its_seed():
     assert torch.equal(state, torch.get_rng_state())
 
 
-@pytest.mark.parametrize(("sigma", "n_draws", "message"), [(0, 5, "sigma must be a positive number, got 0"),
-                                                           (float("nan"), 5, "sigma"), (-1, 5, "sigma"),
-                                                           (0.1, 0, "n_draws must be at least 1, got 0")])
+@pytest.mark.parametrize(
+    ("sigma", "n_draws", "message"),
+    [
+        (0, 5, "sigma must be a positive number, got 0"),
+        (float("nan"), 5, "sigma"),
+        (-1, 5, "sigma"),
+        (0.1, 0, "n_draws must be at least 1, got 0"),
+    ],
+)
 def test_noise_distance_refuses_bad_settings(sigma, n_draws, message):
     with pytest.raises(ValueError, match=message):
         noise_distance(Service(Brighter()).labels, images_of(0.1), torch.tensor([0]), sigma=sigma, n_draws=n_draws, seed=0)
@@ -230,8 +239,9 @@ def test_white_box_attacks_on_models_in_other_types(small, digits, dtype):
     np.testing.assert_allclose(gradient_norms(model, *digits), gradient_norms(rounded, *digits), rtol=1e-9)
     found = activations(model, digits[0], "classifier.2")
     assert found.dtype == (np.float64 if dtype == torch.float64 else np.float32)
-    np.testing.assert_allclose(found, activations(rounded, digits[0], "classifier.2"),
-                               atol=1e-6 if dtype == torch.float64 else 0.02)
+    np.testing.assert_allclose(
+        found, activations(rounded, digits[0], "classifier.2"), atol=1e-6 if dtype == torch.float64 else 0.02
+    )
     assert all(p.dtype == dtype for p in model.parameters())
 
 
@@ -244,7 +254,7 @@ def test_white_box_attacks_take_arrays_and_tokens(small, digits):
     found = gradient_norms(model, tokens, torch.tensor([0, 1, 0]))
     for i, y in enumerate([0, 1, 0]):
         model.zero_grad()
-        F.cross_entropy(model(tokens[i:i + 1]), torch.tensor([y])).backward()
+        F.cross_entropy(model(tokens[i : i + 1]), torch.tensor([y])).backward()
         np.testing.assert_allclose(found[i], [p.grad.norm().item() for p in model.parameters()], rtol=1e-5)
     np.testing.assert_allclose(activations(model, tokens, "1"), model[:2](tokens).detach().numpy())
 
@@ -260,9 +270,13 @@ def test_white_box_attacks_on_a_gpu(small, digits):
     assert all(p.is_cuda for p in model.parameters())
 
 
-@pytest.mark.parametrize(("settings", "message"), [
-    ({"parameters": ["classifier.9.bias"]}, "no parameter 'classifier.9.bias'; it has features.0.weight"),
-    ({"chunk": 0}, "chunk must be at least 1")])
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"parameters": ["classifier.9.bias"]}, "no parameter 'classifier.9.bias'; it has features.0.weight"),
+        ({"chunk": 0}, "chunk must be at least 1"),
+    ],
+)
 def test_gradient_norms_refuse_bad_settings(small, digits, settings, message):
     with pytest.raises(ValueError, match=message):
         gradient_norms(small, *digits, **settings)

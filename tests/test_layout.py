@@ -20,7 +20,7 @@ def imported(source: str, package: str) -> set[str]:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            above = package.split(".")[:len(package.split(".")) - node.level + 1] if node.level else []
+            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
             base = ".".join([*above, *([node.module] if node.module else [])])
             found |= {base} | {f"{base}.{alias.name}" for alias in node.names}
     return found
@@ -39,11 +39,19 @@ def test_arrows_go_one_way(part):
     assert not {name: names for name, names in found.items() if names}
 
 
-@pytest.mark.parametrize(("source", "part"), [
-    ("from mia_helpers.audit import audit", ""), ("import mia_helpers.course.checks as c", ""),
-    ("def f():\n    from mia_helpers import course", ""), ("from . import audit", ""), ("from .audit.run import audit", ""),
-    ("from mia_helpers.course.trees import path", "audit"), ("from .. import course", "audit"),
-    ("from ..course import trees", "audit")])
+@pytest.mark.parametrize(
+    ("source", "part"),
+    [
+        ("from mia_helpers.audit import audit", ""),
+        ("import mia_helpers.course.checks as c", ""),
+        ("def f():\n    from mia_helpers import course", ""),
+        ("from . import audit", ""),
+        ("from .audit.run import audit", ""),
+        ("from mia_helpers.course.trees import path", "audit"),
+        ("from .. import course", "audit"),
+        ("from ..course import trees", "audit"),
+    ],
+)
 def test_the_walk_sees_every_kind_of_import(source, part):
     assert wrong(imported(source, "mia_helpers.audit" if part else "mia_helpers"), part)
     assert not wrong(imported("from mia_helpers import coursework, metrics\nfrom . import auditing", "mia_helpers"), part)
@@ -59,9 +67,11 @@ HEAVY = {"torch", "matplotlib.pyplot", "torchvision"}
 
 @pytest.mark.parametrize("module", ["ask", "inputs", "masks", "metrics", "signals", "audit.inputs", "audit.report"])
 def test_the_numpy_side_imports_no_torch(module):
-    code = f"import types, mia_helpers\nfor name in ('audit',):\n    made = types.ModuleType('mia_helpers.' + name)\n" \
-           f"    made.__path__ = [mia_helpers.__path__[0] + '/' + name]\n    sys.modules[made.__name__] = made\n" \
-           f"import mia_helpers.{module}"  # without the package's own __init__, which imports all of the audit
+    code = (
+        f"import types, mia_helpers\nfor name in ('audit',):\n    made = types.ModuleType('mia_helpers.' + name)\n"
+        f"    made.__path__ = [mia_helpers.__path__[0] + '/' + name]\n    sys.modules[made.__name__] = made\n"
+        f"import mia_helpers.{module}"
+    )  # without the package's own __init__, which imports all of the audit
     assert not (HEAVY | {"pandas", "sklearn.ensemble"}) & modules_after(code)
 
 

@@ -19,7 +19,7 @@ def some_mask(rng, n_shadows: int, n: int, at_least: int = 1, share: float = 0.5
     """Random memberships [S, N] with `at_least` shadows of each kind for every example."""
     mask = rng.random((n_shadows, n)) < share
     for i in range(n):
-        rows = rng.permutation(n_shadows)[:2 * at_least]
+        rows = rng.permutation(n_shadows)[: 2 * at_least]
         mask[rows, i] = np.arange(len(rows)) < at_least
     return mask
 
@@ -43,8 +43,9 @@ def confidences(seed: int, n_shadows: int, n: int, n_population: int):
 sizes = {"seed": st.integers(0, 10_000), "n_shadows": st.integers(4, 9), "n": st.integers(1, 25)}
 problems = st.builds(problem, **sizes, at_least=st.just(2), share=st.sampled_from([0.2, 0.5, 0.8]))
 confidence_problems = st.builds(confidences, **sizes, n_population=st.integers(1, 25))
-rmia_settings = st.sampled_from([{}, {"gamma": 1.0, "a": 1.0}, {"gamma": 1.3, "a": 0.0}, {"mode": "online"},
-                                 {"mode": "online", "gamma": 0.7}])
+rmia_settings = st.sampled_from(
+    [{}, {"gamma": 1.0, "a": 1.0}, {"gamma": 1.3, "a": 0.0}, {"mode": "online"}, {"mode": "online", "gamma": 0.7}]
+)
 
 
 # --- slow references
@@ -63,16 +64,21 @@ def slow_variances(shadows, chosen, variance: str) -> list[float]:
 
 def slow_means(shadows, chosen) -> list[float]:
     rows = range(len(shadows))
-    return [sum(shadows[s][i] for s in rows if chosen[s][i]) / sum(bool(chosen[s][i]) for s in rows)
-            for i in range(len(shadows[0]))]
+    return [
+        sum(shadows[s][i] for s in rows if chosen[s][i]) / sum(bool(chosen[s][i]) for s in rows)
+        for i in range(len(shadows[0]))
+    ]
 
 
 def slow_lira_online(target, shadows, mask, variance: str) -> list[float]:
     moments = []
     for chosen in (mask, ~mask):
         moments.append(list(zip(slow_means(shadows, chosen), slow_variances(shadows, chosen, variance))))
-    return [norm.logpdf(target[i], moments[0][i][0], math.sqrt(moments[0][i][1]))
-            - norm.logpdf(target[i], moments[1][i][0], math.sqrt(moments[1][i][1])) for i in range(len(target))]
+    return [
+        norm.logpdf(target[i], moments[0][i][0], math.sqrt(moments[0][i][1]))
+        - norm.logpdf(target[i], moments[1][i][0], math.sqrt(moments[1][i][1]))
+        for i in range(len(target))
+    ]
 
 
 def slow_lira_offline(target, shadows, mask, variance: str) -> list[float]:
@@ -140,8 +146,9 @@ def test_lira_with_a_variance_for_each_example_worked_out_by_hand():
     found = lira_online(TARGET, PHI, IN_OUT, variance="per-example")
     assert found[0] == pytest.approx(9 / 4)
     assert found[1] == pytest.approx(-9 / 2e-12 + math.log(2e12) / 2)
-    np.testing.assert_allclose(lira_offline(TARGET, PHI, IN_OUT, variance="per-example"),
-                               [norm.logcdf(3 / math.sqrt(2)), math.log(0.5)])
+    np.testing.assert_allclose(
+        lira_offline(TARGET, PHI, IN_OUT, variance="per-example"), [norm.logcdf(3 / math.sqrt(2)), math.log(0.5)]
+    )
 
 
 def test_a_single_shadow_of_each_kind_has_variance_1():
@@ -164,8 +171,16 @@ def test_rmia_offline_worked_out_by_hand():
     shadows = np.array([[0.25, 0.5], [0.75, 0.5], [1.0, 0.5]])  # mean of the out-shadows: 1/2 for both
     population, population_shadows = np.array([0.5, 0.25, 0.125, 1.0]), np.full((3, 4), 0.5)
     # a = 1: r(x) = 3/2 and 1; r(z) = 1, 1/2, 1/4, 2.
-    for gamma, expected in ((1, [0.75, 0.75]), (1.5, [0.75, 0.5]), (2, [0.5, 0.5]), (4, [0.25, 0.25]), (4.1, [0.25, 0]),
-                            (0.5, [1, 1]), (6, [0.25, 0]), (6.1, [0, 0])):
+    for gamma, expected in (
+        (1, [0.75, 0.75]),
+        (1.5, [0.75, 0.5]),
+        (2, [0.5, 0.5]),
+        (4, [0.25, 0.25]),
+        (4.1, [0.25, 0]),
+        (0.5, [1, 1]),
+        (6, [0.25, 0]),
+        (6.1, [0, 0]),
+    ):
         assert rmia([0.75, 0.5], shadows, mask, population, population_shadows, gamma=gamma, a=1.0).tolist() == expected
     # a = 0: p̄ = (1/2 + 1) / 2 = 3/4 for all, a = 0.5: (3/4 + 1/2) / 2 = 5/8, where it cancels too.
     for a in (0.0, 0.3, 0.5):
@@ -227,8 +242,12 @@ def test_rmia_does_not_depend_on_the_order_of_examples_shadows_or_population(dat
 def test_lira_does_not_depend_on_unit_and_origin_of_phi(data, variance, factor, shift):
     target, shadows, mask = data
     for attack in (lira_online, lira_offline):
-        np.testing.assert_allclose(attack(factor * target + shift, factor * shadows + shift, mask, variance),
-                                   attack(*data, variance), rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(
+            attack(factor * target + shift, factor * shadows + shift, mask, variance),
+            attack(*data, variance),
+            rtol=1e-6,
+            atol=1e-6,
+        )
 
 
 @given(problems, st.sampled_from(VARIANCES))
@@ -280,13 +299,14 @@ def test_monotone_transforms_of_the_scores_leave_the_auc_alone(attack):
     scores = rmia(*data) if attack == "rmia" else globals()[attack](*problem(3, 8, 200))
     expected = auc(scores, is_member)
     assert expected.low < expected.value < expected.high
-    for transformed in (5 * scores, scores ** 3, np.cbrt(scores), np.unique(scores, return_inverse=True)[1]):
+    for transformed in (5 * scores, scores**3, np.cbrt(scores), np.unique(scores, return_inverse=True)[1]):
         found = auc(transformed, is_member)
         assert (found.value, found.low, found.high) == pytest.approx((expected.value, expected.low, expected.high))
 
 
-def simulated_world(seed: int, n_shadows: int, n: int, effect: float, share: float = 0.5, balanced: bool = False,
-                    n_population: int = 200):
+def simulated_world(
+    seed: int, n_shadows: int, n: int, effect: float, share: float = 0.5, balanced: bool = False, n_population: int = 200
+):
     """A target and shadows trained alike: φ = difficulty + effect · member + noise; without examples that lack a kind."""
     rng = np.random.default_rng(seed)
     if balanced:  # every example in exactly half of all models, of which one is then called the target
@@ -375,8 +395,9 @@ def test_lists_and_integer_logits_are_welcome():
     expected = lira_online(phi[0], phi[1:], mask)
     np.testing.assert_array_equal(lira_online(phi[0].tolist(), phi[1:].tolist(), mask.tolist()), expected)
     rounded = phi.round().astype(int)
-    np.testing.assert_array_equal(lira_offline(rounded[0], rounded[1:], mask),
-                                  lira_offline(rounded[0].astype(float), rounded[1:].astype(float), mask))
+    np.testing.assert_array_equal(
+        lira_offline(rounded[0], rounded[1:], mask), lira_offline(rounded[0].astype(float), rounded[1:].astype(float), mask)
+    )
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -437,10 +458,11 @@ def run(attack: str, target, shadows, mask, **options):
 
 
 ATTACKS = ["lira_online", "lira_offline", "rmia online", "rmia offline"]
-FINE = np.array([0.2, 0.5, 0.8]), np.linspace(0.1, 0.9, 12).reshape(4, 3), np.array([[True, False, True],
-                                                                                    [False, True, True],
-                                                                                    [True, True, False],
-                                                                                    [False, False, False]])
+FINE = (
+    np.array([0.2, 0.5, 0.8]),
+    np.linspace(0.1, 0.9, 12).reshape(4, 3),
+    np.array([[True, False, True], [False, True, True], [True, True, False], [False, False, False]]),
+)
 
 
 def changed(position: int, change):
@@ -453,6 +475,7 @@ def put(row, column, value):
     def change(part):
         part[row, column] = value
         return part
+
     return change
 
 
@@ -469,8 +492,11 @@ BAD = {
     "minus infinity": (changed(1, put(0, slice(None), -np.inf)), ValueError, "^3 values are NaN or infinite"),
     "no shadows": ((FINE[0], FINE[1][:0], FINE[2][:0]), ValueError, r"no shadows or no examples: .* are \[0, 3\]"),
     "no examples": ((FINE[0][:0], FINE[1][:, :0], FINE[2][:, :0]), ValueError, r"no shadows or no examples: .* \[4, 0\]"),
-    "no out-shadow": (changed(2, put(slice(None), slice(2), True)), ValueError,
-                      r"2 of 3 examples have no out-shadow.* train more shadows \(now 4\)"),
+    "no out-shadow": (
+        changed(2, put(slice(None), slice(2), True)),
+        ValueError,
+        r"2 of 3 examples have no out-shadow.* train more shadows \(now 4\)",
+    ),
     "no in-shadow": (changed(2, put(slice(None), 1, False)), ValueError, r"1 of 3 examples have no in-shadow.* \(now 4\)"),
 }
 
@@ -524,11 +550,20 @@ def test_one_shadow_has_no_variance_of_its_own():
         assert np.isfinite(attack(*many, variance="global")).all()
 
 
-@pytest.mark.parametrize(("options", "message"), [
-    ({"mode": "both"}, "mode must be 'offline' or 'online', got 'both'"), ({"mode": None}, "mode must be"),
-    ({"gamma": 0}, "gamma must be positive .* got gamma=0, a=0.3"), ({"gamma": -1.0}, "gamma=-1.0"),
-    ({"gamma": math.nan}, "gamma=nan"), ({"gamma": math.inf}, "gamma=inf"),
-    ({"a": -0.01}, r"a lie in \[0, 1\], got gamma=2.0, a=-0.01"), ({"a": 1.01}, "a=1.01"), ({"a": math.nan}, "a=nan")])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mode": "both"}, "mode must be 'offline' or 'online', got 'both'"),
+        ({"mode": None}, "mode must be"),
+        ({"gamma": 0}, "gamma must be positive .* got gamma=0, a=0.3"),
+        ({"gamma": -1.0}, "gamma=-1.0"),
+        ({"gamma": math.nan}, "gamma=nan"),
+        ({"gamma": math.inf}, "gamma=inf"),
+        ({"a": -0.01}, r"a lie in \[0, 1\], got gamma=2.0, a=-0.01"),
+        ({"a": 1.01}, "a=1.01"),
+        ({"a": math.nan}, "a=nan"),
+    ],
+)
 def test_rmia_refuses_settings_out_of_range(options, message):
     with pytest.raises(ValueError, match=message):
         rmia(*confidences(0, 4, 5, 5), **options)
@@ -544,13 +579,17 @@ def test_rmia_refuses_what_is_no_probability(position, name, value):
         rmia(*data)
 
 
-@pytest.mark.parametrize(("q", "shadow_q", "message"), [
-    ([], np.zeros((4, 0)), r"^population: no shadows or no examples: .* \[4, 0\]"),
-    ([0.5, 0.6], np.full((3, 2), 0.5), "4 shadows for the examples, but 3 for the population"),
-    ([0.5], np.full((4, 2), 0.5), r"^population: expected .* got \[1\], \[4, 2\]"),
-    ([0.5, 0.6], [0.5, 0.6], r"^population: expected .* got \[2\], \[2\]"),
-    ([0.5, np.nan], np.full((4, 2), 0.5), "^population: 1 values are NaN or infinite"),
-    ([0.5, 0.6], np.full((4, 2), np.inf), "^population: 8 values are NaN or infinite")])
+@pytest.mark.parametrize(
+    ("q", "shadow_q", "message"),
+    [
+        ([], np.zeros((4, 0)), r"^population: no shadows or no examples: .* \[4, 0\]"),
+        ([0.5, 0.6], np.full((3, 2), 0.5), "4 shadows for the examples, but 3 for the population"),
+        ([0.5], np.full((4, 2), 0.5), r"^population: expected .* got \[1\], \[4, 2\]"),
+        ([0.5, 0.6], [0.5, 0.6], r"^population: expected .* got \[2\], \[2\]"),
+        ([0.5, np.nan], np.full((4, 2), 0.5), "^population: 1 values are NaN or infinite"),
+        ([0.5, 0.6], np.full((4, 2), np.inf), "^population: 8 values are NaN or infinite"),
+    ],
+)
 def test_rmia_refuses_a_population_that_does_not_fit(q, shadow_q, message):
     with pytest.raises(ValueError, match=message):
         rmia(*FINE, q, shadow_q)

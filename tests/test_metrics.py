@@ -126,7 +126,7 @@ def test_invariances_of_the_auc(data, random):
     order = list(range(len(scores)))
     random.shuffle(order)
     assert dataclasses.astuple(auc(scores[order], is_member[order])) == pytest.approx(found, abs=1e-12)
-    for transformed in (3 * scores - 7, np.exp(scores), scores ** 3, np.arctan(scores)):
+    for transformed in (3 * scores - 7, np.exp(scores), scores**3, np.arctan(scores)):
         assert dataclasses.astuple(auc(transformed, is_member)) == pytest.approx(found, abs=1e-12)
     value, low, high = dataclasses.astuple(auc(-scores, is_member))
     assert (1 - value, 1 - high, 1 - low) == pytest.approx(found, abs=1e-12)
@@ -143,21 +143,23 @@ def test_infinite_scores_only_count_by_rank():
 
 
 # Newcombe (1998), Statistics in Medicine 17, 857-872, table I, method 5 (Clopper-Pearson).
-@pytest.mark.parametrize(("k", "n", "low", "high"), [(81, 263, 0.2527, 0.3676), (0, 20, 0.0000, 0.1684),
-                                             (1, 29, 0.0009, 0.1776)])
+@pytest.mark.parametrize(
+    ("k", "n", "low", "high"), [(81, 263, 0.2527, 0.3676), (0, 20, 0.0000, 0.1684), (1, 29, 0.0009, 0.1776)]
+)
 def test_proportion_has_the_published_interval(k, n, low, high):
     found = proportion(k, n)
     assert found.value == k / n
     assert (found.low, found.high) == pytest.approx((low, high), abs=5.1e-5)
 
 
-@pytest.mark.parametrize(("k", "n", "confidence"), [(3, 17, 0.95), (9, 10, 0.8), (500, 1000, 0.99), (0, 7, 0.95),
-                                                    (7, 7, 0.9)])
+@pytest.mark.parametrize(
+    ("k", "n", "confidence"), [(3, 17, 0.95), (9, 10, 0.8), (500, 1000, 0.99), (0, 7, 0.95), (7, 7, 0.9)]
+)
 def test_proportion_has_the_tails_it_should(k, n, confidence):
     found, tail = proportion(k, n, confidence), (1 - confidence) / 2
 
     def at_least(count, p):
-        return sum(math.comb(n, i) * p ** i * (1 - p) ** (n - i) for i in range(count, n + 1))
+        return sum(math.comb(n, i) * p**i * (1 - p) ** (n - i) for i in range(count, n + 1))
 
     if k > 0:
         assert at_least(k, found.low) == pytest.approx(tail, rel=1e-6)
@@ -168,9 +170,15 @@ def test_proportion_has_the_tails_it_should(k, n, confidence):
 
 
 # Newcombe (1998), Statistics in Medicine 17, 873-890, table II, method 10.
-@pytest.mark.parametrize(("k1", "n1", "k2", "n2", "low", "high"), [
-    (56, 70, 48, 80, 0.0524, 0.3339), (9, 10, 3, 10, 0.1705, 0.8090), (5, 56, 0, 29, -0.0381, 0.1926),
-    (0, 10, 0, 10, -0.2775, 0.2775)])
+@pytest.mark.parametrize(
+    ("k1", "n1", "k2", "n2", "low", "high"),
+    [
+        (56, 70, 48, 80, 0.0524, 0.3339),
+        (9, 10, 3, 10, 0.1705, 0.8090),
+        (5, 56, 0, 29, -0.0381, 0.1926),
+        (0, 10, 0, 10, -0.2775, 0.2775),
+    ],
+)
 def test_advantage_has_the_published_interval(k1, n1, k2, n2, low, high):
     scores = np.concatenate([np.arange(n1) < k1, np.arange(n2) < k2]).astype(float)
     is_member = np.arange(n1 + n2) < n1
@@ -184,14 +192,17 @@ def test_advantage_follows_newcombes_formula(confidence):
     z = NormalDist().inv_cdf((1 + confidence) / 2)
 
     def wilson(k, n):
-        centre, half = k + z ** 2 / 2, z * math.sqrt(k * (n - k) / n + z ** 2 / 4)
-        return (centre - half) / (n + z ** 2), (centre + half) / (n + z ** 2)
+        centre, half = k + z**2 / 2, z * math.sqrt(k * (n - k) / n + z**2 / 4)
+        return (centre - half) / (n + z**2), (centre + half) / (n + z**2)
 
     scores, is_member = simulated(50, 30, seed=1)
     k1, k2 = int((scores[is_member] >= 0.2).sum()), int((scores[~is_member] >= 0.2).sum())
     p1, p2, (l1, u1), (l2, u2) = k1 / 50, k2 / 30, wilson(k1, 50), wilson(k2, 30)
-    expected = (p1 - p2, p1 - p2 - math.sqrt((p1 - l1) ** 2 + (u2 - p2) ** 2),
-                p1 - p2 + math.sqrt((u1 - p1) ** 2 + (p2 - l2) ** 2))
+    expected = (
+        p1 - p2,
+        p1 - p2 - math.sqrt((p1 - l1) ** 2 + (u2 - p2) ** 2),
+        p1 - p2 + math.sqrt((u1 - p1) ** 2 + (p2 - l2) ** 2),
+    )
     found = attack_report(scores, is_member, threshold=0.2, fprs=(), confidence=confidence).advantage
     assert dataclasses.astuple(found) == pytest.approx(expected, abs=1e-9)
 
@@ -302,7 +313,13 @@ def test_threshold_at_fpr_is_the_lowest_score_allowed(data, twentieths):
 def test_threshold_at_fpr_worked_out_by_hand():
     scores, is_member = np.array([5.0, 4, 3, 2, 1]), np.array([False, True, False, True, False])
     assert [threshold_at_fpr(scores, is_member, fpr) for fpr in (0, 0.33, 1 / 3, 0.66, 2 / 3, 1)] == [
-        math.inf, math.inf, 4, 4, 2, 1]
+        math.inf,
+        math.inf,
+        4,
+        4,
+        2,
+        1,
+    ]
 
 
 @given(tied_scores())
@@ -323,7 +340,8 @@ def test_best_threshold_against_every_threshold(data):
     def advantage(threshold):
         claimed = scores >= threshold
         return Fraction(int(claimed[is_member].sum()), int(is_member.sum())) - Fraction(
-            int(claimed[~is_member].sum()), int((~is_member).sum()))
+            int(claimed[~is_member].sum()), int((~is_member).sum())
+        )
 
     best = max(advantage(t) for t in [math.inf, *scores])
     assert float(advantage(best_threshold(scores, is_member))) == pytest.approx(float(best), abs=1e-12)
@@ -343,8 +361,10 @@ def test_report_at_a_threshold_worked_out_by_hand():
     assert report.accuracy == proportion(30 + 5, 60)
     assert report.accuracy.value == pytest.approx(accuracy_score(is_member, scores >= 10))
     assert report.advantage.value == pytest.approx(30 / 40 - 15 / 20)
-    assert report.tpr_at_fpr == {0.5: proportion(slow_true_positives_at_fpr(scores, is_member, Fraction(1, 2)), 40),
-                                 1.0: proportion(40, 40)}
+    assert report.tpr_at_fpr == {
+        0.5: proportion(slow_true_positives_at_fpr(scores, is_member, Fraction(1, 2)), 40),
+        1.0: proportion(40, 40),
+    }
     assert report.auc == auc(scores, is_member)
     assert (report.n_members, report.n_non_members, report.smallest_supported_fpr) == (40, 20, 0.5)
     assert (report.threshold, report.confidence) == (10, 0.95)
@@ -606,10 +626,14 @@ def test_pooled_confidence():
 
 
 POOLED_BAD = {
-    "three dimensions": (np.zeros((2, 2, 2)), np.ones((2, 2, 2), bool), {}, ValueError,
-                         r"got \[2, 2, 2\] and \[2, 2, 2\]"),
-    "one membership for all targets": (np.zeros((2, 3)), np.array([True, False, True]), {}, ValueError,
-                                       r"got \[2, 3\] and \[3\]"),
+    "three dimensions": (np.zeros((2, 2, 2)), np.ones((2, 2, 2), bool), {}, ValueError, r"got \[2, 2, 2\] and \[2, 2, 2\]"),
+    "one membership for all targets": (
+        np.zeros((2, 3)),
+        np.array([True, False, True]),
+        {},
+        ValueError,
+        r"got \[2, 3\] and \[3\]",
+    ),
     "transposed": (np.zeros((2, 3)), np.ones((3, 2), bool), {}, ValueError, r"got \[2, 3\] and \[3, 2\]"),
     "flat scores": (np.zeros(6), np.ones((2, 3), bool), {}, ValueError, r"got \[6\] and \[2, 3\]"),
     "integers": (np.zeros((2, 2)), np.eye(2, dtype=int), {}, TypeError, "must be boolean, got int64"),
@@ -617,8 +641,13 @@ POOLED_BAD = {
     "members only": (np.zeros((2, 2)), np.ones((2, 2), bool), {}, ValueError, "got 4 members of 4"),
     "empty": (np.zeros((0, 2)), np.zeros((0, 2), bool), {}, ValueError, "got 0 members of 0"),
     "confidence": (np.zeros((2, 2)), np.eye(2, dtype=bool), {"confidence": 95}, ValueError, "between 0 and 1"),
-    "unsupported": (np.zeros((2, 20)), np.eye(2, 20, dtype=bool), {"fprs": (0.1,)}, ValueError,
-                    "20 non-members: one would expect 2.0 false positives"),
+    "unsupported": (
+        np.zeros((2, 20)),
+        np.eye(2, 20, dtype=bool),
+        {"fprs": (0.1,)},
+        ValueError,
+        "20 non-members: one would expect 2.0 false positives",
+    ),
 }
 
 
@@ -643,14 +672,18 @@ CLEAR = claims(40, 40, 0, 40)  # calibration that puts the threshold at 1
 
 # Clopper-Pearson limits from Newcombe (1998), Statistics in Medicine 17, 857-872, table I, method 5:
 # 81/263: 0.2527 … 0.3676; 15/148: 0.0579 … 0.1617; 0/20: 0 … 0.1684; 1/29: 0.0009 … 0.1776; complements by symmetry.
-@pytest.mark.parametrize(("counts", "expected"), [
-    ((20, 20, 0, 20), math.log(0.8316 / 0.1684)),
-    ((81, 263, 15, 148), math.log(0.2527 / 0.1617)),
-    ((81, 263, 1, 29), math.log(0.2527 / 0.1776)),
-    ((148 - 15, 148, 263 - 81, 263), math.log(0.2527 / 0.1617)),  # the other inequality, on those not claimed
-    ((15, 148, 81, 263), 0.0),
-    ((0, 20, 0, 20), 0.0),
-    ((20, 20, 20, 20), 0.0)])
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [
+        ((20, 20, 0, 20), math.log(0.8316 / 0.1684)),
+        ((81, 263, 15, 148), math.log(0.2527 / 0.1617)),
+        ((81, 263, 1, 29), math.log(0.2527 / 0.1776)),
+        ((148 - 15, 148, 263 - 81, 263), math.log(0.2527 / 0.1617)),  # the other inequality, on those not claimed
+        ((15, 148, 81, 263), 0.0),
+        ((0, 20, 0, 20), 0.0),
+        ((20, 20, 20, 20), 0.0),
+    ],
+)
 def test_epsilon_from_published_limits(counts, expected):
     assert epsilon_lower_bound(*CLEAR, *claims(*counts)) == pytest.approx(expected, abs=0.002)
 
@@ -696,8 +729,10 @@ def test_epsilon_chooses_its_threshold_on_the_calibration_examples_alone():
 def test_epsilon_of_constant_scores_and_of_noise():
     constant = np.ones(200), np.arange(200) < 100
     assert epsilon_lower_bound(*constant, *constant) == 0
-    shown = [epsilon_lower_bound(*simulated(200, 200, 2 * seed, gap=0), *simulated(200, 200, 2 * seed + 1, gap=0)) > 0
-             for seed in range(200)]
+    shown = [
+        epsilon_lower_bound(*simulated(200, 200, 2 * seed, gap=0), *simulated(200, 200, 2 * seed + 1, gap=0)) > 0
+        for seed in range(200)
+    ]
     assert np.mean(shown) <= 0.05
 
 
@@ -711,8 +746,10 @@ def randomised_response(epsilon: float, n: int, seed: int) -> tuple[np.ndarray, 
 
 @pytest.mark.parametrize("epsilon", [0.5, 2.0])
 def test_epsilon_stays_below_the_truth(epsilon):
-    found = [epsilon_lower_bound(*randomised_response(epsilon, 400, 2 * seed),
-                                 *randomised_response(epsilon, 400, 2 * seed + 1)) for seed in range(400)]
+    found = [
+        epsilon_lower_bound(*randomised_response(epsilon, 400, 2 * seed), *randomised_response(epsilon, 400, 2 * seed + 1))
+        for seed in range(400)
+    ]
     assert np.mean(np.array(found) <= epsilon) >= 0.95
     assert np.mean(np.array(found) > 0) > 0.9  # and shows something
 
@@ -751,19 +788,34 @@ def test_epsilon_only_uses_the_order_of_the_scores(seed):
 INFINITE = np.array([np.inf, -np.inf, *range(38)]), np.arange(40) % 2 == 0
 
 
-@pytest.mark.parametrize("call", [
-    lambda: roc_curve(*INFINITE), lambda: best_threshold(*INFINITE), lambda: threshold_at_fpr(*INFINITE, 0.5),
-    lambda: attack_report(*INFINITE, fprs=(0.5,)), lambda: attack_report(*(part[None] for part in INFINITE), fprs=(0.5,)),
-    lambda: epsilon_lower_bound(*INFINITE, *CLEAR)])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: roc_curve(*INFINITE),
+        lambda: best_threshold(*INFINITE),
+        lambda: threshold_at_fpr(*INFINITE, 0.5),
+        lambda: attack_report(*INFINITE, fprs=(0.5,)),
+        lambda: attack_report(*(part[None] for part in INFINITE), fprs=(0.5,)),
+        lambda: epsilon_lower_bound(*INFINITE, *CLEAR),
+    ],
+)
 def test_infinite_scores_have_no_threshold(call):
     with pytest.raises(ValueError, match="2 scores are infinite, and thresholds must be finite; clip the scores"):
         call()
 
 
-@pytest.mark.parametrize(("settings", "message"), [
-    ({"delta": 1.0}, r"delta must lie in \[0, 1\), got 1"), ({"delta": -0.1}, "delta"), ({"delta": math.nan}, "delta"),
-    ({"confidence": 0}, "between 0 and 1"), ({"confidence": 1}, "between 0 and 1"), ({"confidence": 95}, "between 0 and 1"),
-    ({"confidence": math.nan}, "between 0 and 1")])
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"delta": 1.0}, r"delta must lie in \[0, 1\), got 1"),
+        ({"delta": -0.1}, "delta"),
+        ({"delta": math.nan}, "delta"),
+        ({"confidence": 0}, "between 0 and 1"),
+        ({"confidence": 1}, "between 0 and 1"),
+        ({"confidence": 95}, "between 0 and 1"),
+        ({"confidence": math.nan}, "between 0 and 1"),
+    ],
+)
 def test_epsilon_refuses_settings_out_of_range(settings, message):
     with pytest.raises(ValueError, match=message):
         epsilon_lower_bound(*CLEAR, *CLEAR, **settings)
@@ -778,9 +830,15 @@ def test_epsilon_refuses_scores_that_do_not_fit(part, case):
         epsilon_lower_bound(*(bad + CLEAR if part == "calibration" else CLEAR + bad))
 
 
-@pytest.mark.parametrize(("rates", "names"), [
-    ((0.1, 0.01, 0.25), ["0.1", "0.01", "0.25"]), ((0.0101, 0.01009, 0.1), ["0.0101", "0.01009", "0.1"]),
-    ((0.123456,), ["0.123"]), ((0.05, 0.050001, 0.0500001), ["0.05", "0.050001", "0.0500001"])])
+@pytest.mark.parametrize(
+    ("rates", "names"),
+    [
+        ((0.1, 0.01, 0.25), ["0.1", "0.01", "0.25"]),
+        ((0.0101, 0.01009, 0.1), ["0.0101", "0.01009", "0.1"]),
+        ((0.123456,), ["0.123"]),
+        ((0.05, 0.050001, 0.0500001), ["0.05", "0.050001", "0.0500001"]),
+    ],
+)
 def test_columns_of_near_rates_have_names_of_their_own(rates, names):
     scores, is_member = np.random.default_rng(0).normal(size=4000), np.arange(4000) < 2000
     report = attack_report(scores, is_member, fprs=rates)

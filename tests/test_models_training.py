@@ -44,7 +44,7 @@ def made(n: int = 60, seed: int = 0, noise: float = 0.4) -> ImageSet:
     labels = torch.randint(10, (n,), generator=generator)
     images = noise * torch.rand(n, 1, 28, 28, generator=generator)
     for image, label in zip(images, labels):
-        image[0, 2 * label:2 * label + 2] += 0.6
+        image[0, 2 * label : 2 * label + 2] += 0.6
     return ImageSet(images.clamp(0, 1), labels, "bars")
 
 
@@ -146,8 +146,9 @@ def test_outputs_are_logits_not_probabilities(network):
 
 def test_same_seed_gives_the_same_bits_and_another_seed_does_not():
     data = made()
-    first, again, other = (train_classifier(SmallClassifier(dropout=0.3), data, **FAST | {"seed": seed})
-                           for seed in (0, 0, 1))
+    first, again, other = (
+        train_classifier(SmallClassifier(dropout=0.3), data, **FAST | {"seed": seed}) for seed in (0, 0, 1)
+    )
     assert torch.equal(weights(first.model), weights(again.model)) and first.history == again.history
     assert not torch.equal(weights(first.model), weights(other.model))
 
@@ -212,8 +213,15 @@ def test_a_layer_that_cannot_be_drawn_afresh_is_refused():
 # ---------------------------------------------------------------------------------------------- the loop
 
 
-def slow_training(data: ImageSet, epochs: int, lr: float, seed: int, batch_size: int, weight_decay: float = 0.0,
-                  label_smoothing: float = 0.0):
+def slow_training(
+    data: ImageSet,
+    epochs: int,
+    lr: float,
+    seed: int,
+    batch_size: int,
+    weight_decay: float = 0.0,
+    label_smoothing: float = 0.0,
+):
     """Softmax regression trained by Adam, written out in float64 NumPy: weights, biases, loss and accuracy per epoch."""
     torch.manual_seed(seed)
     layer = nn.Linear(784, 10)  # drawn in the same way, then batches in the same order
@@ -224,7 +232,7 @@ def slow_training(data: ImageSet, epochs: int, lr: float, seed: int, batch_size:
     for _ in range(epochs):
         order, total_loss, n_correct = torch.randperm(len(data)).numpy(), 0.0, 0
         for start in range(0, len(data), batch_size):
-            batch = order[start:start + batch_size]
+            batch = order[start : start + batch_size]
             logits = images[batch] @ state[0].T + state[1]
             log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
             total_loss -= (wanted[batch] * log_p).sum()
@@ -233,8 +241,8 @@ def slow_training(data: ImageSet, epochs: int, lr: float, seed: int, batch_size:
             step += 1
             for i, gradient in enumerate([error.T @ images[batch], error.sum(0)]):
                 mean[i] = 0.9 * mean[i] + 0.1 * gradient
-                square[i] = 0.999 * square[i] + 0.001 * gradient ** 2
-                ratio = (mean[i] / (1 - 0.9 ** step)) / (np.sqrt(square[i] / (1 - 0.999 ** step)) + 1e-8)
+                square[i] = 0.999 * square[i] + 0.001 * gradient**2
+                ratio = (mean[i] / (1 - 0.9**step)) / (np.sqrt(square[i] / (1 - 0.999**step)) + 1e-8)
                 state[i] = state[i] * (1 - lr * weight_decay) - lr * ratio
         losses.append(total_loss / len(data))
         accuracies.append(n_correct / len(data))
@@ -286,8 +294,9 @@ def test_history_has_one_value_for_each_epoch():
 
 
 def test_a_validation_set_does_not_change_the_training():
-    with_one, without = (train_classifier(SmallClassifier(dropout=0.3), made(), validation=v, **FAST)
-                         for v in (made(30, seed=1), None))
+    with_one, without = (
+        train_classifier(SmallClassifier(dropout=0.3), made(), validation=v, **FAST) for v in (made(30, seed=1), None)
+    )
     assert torch.equal(weights(with_one.model), weights(without.model))
 
 
@@ -306,8 +315,9 @@ def test_early_stopping_goes_back_to_the_best_weights():
 
 def test_best_weights_also_when_patience_never_runs_out():
     data, validation = made(60), half_wrong(60, 1)
-    result = train_classifier(Linear(), data, validation=validation, patience=100,
-                              **FAST | {"epochs": 15, "lr": 0.01, "batch_size": 20})
+    result = train_classifier(
+        Linear(), data, validation=validation, patience=100, **FAST | {"epochs": 15, "lr": 0.01, "batch_size": 20}
+    )
     losses = result.history["validation_loss"]
     assert len(losses) == 15 and min(losses) < losses[-1]
     assert evaluate(result.model, validation).loss == pytest.approx(min(losses), rel=1e-5)
@@ -328,8 +338,9 @@ def test_weight_decay_label_smoothing_and_dropout_have_their_effect():
     dropped = train_classifier(SmallClassifier(dropout=0.8), data, **settings)
     assert evaluate(plain.model, data).accuracy > 0.9, "learnt by heart"
     assert weights(decayed.model).norm() < 0.8 * weights(plain.model).norm()
-    confidence = [torch.softmax(torch.as_tensor(predict_logits(r.model, data.images)), 1).amax(1).mean()
-                  for r in (plain, smoothed)]
+    confidence = [
+        torch.softmax(torch.as_tensor(predict_logits(r.model, data.images)), 1).amax(1).mean() for r in (plain, smoothed)
+    ]
     assert confidence[1] < confidence[0] - 0.1
     assert dropped.history["loss"][-1] > 1.2 * plain.history["loss"][-1]
 
@@ -366,8 +377,17 @@ def test_fit_with_one_output_and_floating_targets():
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randn(200, 10, generator=generator)
     targets = (inputs[:, 0] > 0).float()
-    result = fit(AttackNet(), inputs, targets, nn.functional.binary_cross_entropy_with_logits,
-                 epochs=10, lr=1e-3, seed=0, device="cpu", progress=False)
+    result = fit(
+        AttackNet(),
+        inputs,
+        targets,
+        nn.functional.binary_cross_entropy_with_logits,
+        epochs=10,
+        lr=1e-3,
+        seed=0,
+        device="cpu",
+        progress=False,
+    )
     with torch.no_grad():
         by_hand = ((result.model(inputs) > 0) == targets.bool()).float().mean().item()
     assert by_hand > 0.95 and result.history["accuracy"][-1] > 0.9
@@ -383,21 +403,24 @@ def test_progress_bar_can_be_switched_off(capfd):
 # ---------------------------------------------------------------------------------------------- errors
 
 
-@pytest.mark.parametrize(("settings", "message"), [
-    ({"epochs": 0}, "epochs must be a positive number, got 0"),
-    ({"epochs": -1}, "epochs must be a positive number, got -1"),
-    ({"batch_size": 0}, "batch_size must be a positive number, got 0"),
-    ({"batch_size": -64}, "batch_size must be a positive number, got -64"),
-    ({"lr": 0}, "lr must be a positive number, got 0"),
-    ({"lr": -1e-3}, "lr must be a positive number, got -0.001"),
-    ({"lr": math.nan}, "lr must be a positive number, got nan"),
-    ({"lr": math.inf}, "lr must be a positive number, got inf"),
-    ({"weight_decay": -0.1}, "weight_decay must not be negative, got -0.1"),
-    ({"label_smoothing": -0.1}, r"label_smoothing must lie in \[0, 1\), got -0.1"),
-    ({"label_smoothing": 1.0}, r"label_smoothing must lie in \[0, 1\), got 1.0"),
-    ({"patience": 3}, "patience=3 needs a validation set"),
-    ({"patience": 0, "validation": made(5)}, "patience=0 needs a validation set and at least 1 epoch"),
-])
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epochs": 0}, "epochs must be a positive number, got 0"),
+        ({"epochs": -1}, "epochs must be a positive number, got -1"),
+        ({"batch_size": 0}, "batch_size must be a positive number, got 0"),
+        ({"batch_size": -64}, "batch_size must be a positive number, got -64"),
+        ({"lr": 0}, "lr must be a positive number, got 0"),
+        ({"lr": -1e-3}, "lr must be a positive number, got -0.001"),
+        ({"lr": math.nan}, "lr must be a positive number, got nan"),
+        ({"lr": math.inf}, "lr must be a positive number, got inf"),
+        ({"weight_decay": -0.1}, "weight_decay must not be negative, got -0.1"),
+        ({"label_smoothing": -0.1}, r"label_smoothing must lie in \[0, 1\), got -0.1"),
+        ({"label_smoothing": 1.0}, r"label_smoothing must lie in \[0, 1\), got 1.0"),
+        ({"patience": 3}, "patience=3 needs a validation set"),
+        ({"patience": 0, "validation": made(5)}, "patience=0 needs a validation set and at least 1 epoch"),
+    ],
+)
 def test_settings_out_of_range(settings, message):
     model = Linear()
     before = weights(model).clone()
@@ -429,12 +452,15 @@ def test_predictions_agree_with_one_call_per_image(training_mode, batch_size):
     assert all(p.grad is None for p in model.parameters())
 
 
-@pytest.mark.parametrize(("images", "error", "message"), [
-    (np.zeros((2, 1, 28, 28), np.float32), TypeError, "float32 tensor, got ndarray"),
-    (torch.zeros(2, 1, 28, 28).double(), TypeError, "got torch.float64"),
-    (torch.zeros(2, 1, 28, 28, dtype=torch.uint8), TypeError, "got torch.uint8"),
-    (torch.zeros(0, 1, 28, 28), ValueError, "images is empty"),
-])
+@pytest.mark.parametrize(
+    ("images", "error", "message"),
+    [
+        (np.zeros((2, 1, 28, 28), np.float32), TypeError, "float32 tensor, got ndarray"),
+        (torch.zeros(2, 1, 28, 28).double(), TypeError, "got torch.float64"),
+        (torch.zeros(2, 1, 28, 28, dtype=torch.uint8), TypeError, "got torch.uint8"),
+        (torch.zeros(0, 1, 28, 28), ValueError, "images is empty"),
+    ],
+)
 def test_predictions_refuse(images, error, message):
     with pytest.raises(error, match=message):
         predict_logits(SmallClassifier(), images)
@@ -514,23 +540,41 @@ def one_label_changed() -> ImageSet:
     return data
 
 
-@pytest.mark.parametrize(("model", "data", "settings"), [
-    (Wider, made(20), {}),
-    (Linear, one_pixel_changed(), {}),
-    (Linear, one_label_changed(), {}),
-    (Linear, made(21), {}),
-    (Linear, made(20), {"epochs": 3}),
-    (Linear, made(20), {"lr": 1.0001e-3}),
-    (Linear, made(20), {"seed": 1}),
-    (Linear, made(20), {"batch_size": 63}),
-    (Linear, made(20), {"weight_decay": 1e-9}),
-    (Linear, made(20), {"label_smoothing": 1e-9}),
-    (Linear, made(20), {"validation": made(5)}),
-    (Linear, made(20), {"validation": made(5), "patience": 1}),
-    (Linear, made(20), {"validation": made(5), "patience": 2}),
-    (Linear, made(20), {"validation": made(6), "patience": 3}),
-], ids=["architecture", "pixel", "label", "size", "epochs", "lr", "seed", "batch size", "weight decay", "label smoothing",
-        "validation", "patience 1", "patience 2", "other validation"])
+@pytest.mark.parametrize(
+    ("model", "data", "settings"),
+    [
+        (Wider, made(20), {}),
+        (Linear, one_pixel_changed(), {}),
+        (Linear, one_label_changed(), {}),
+        (Linear, made(21), {}),
+        (Linear, made(20), {"epochs": 3}),
+        (Linear, made(20), {"lr": 1.0001e-3}),
+        (Linear, made(20), {"seed": 1}),
+        (Linear, made(20), {"batch_size": 63}),
+        (Linear, made(20), {"weight_decay": 1e-9}),
+        (Linear, made(20), {"label_smoothing": 1e-9}),
+        (Linear, made(20), {"validation": made(5)}),
+        (Linear, made(20), {"validation": made(5), "patience": 1}),
+        (Linear, made(20), {"validation": made(5), "patience": 2}),
+        (Linear, made(20), {"validation": made(6), "patience": 3}),
+    ],
+    ids=[
+        "architecture",
+        "pixel",
+        "label",
+        "size",
+        "epochs",
+        "lr",
+        "seed",
+        "batch size",
+        "weight decay",
+        "label smoothing",
+        "validation",
+        "patience 1",
+        "patience 2",
+        "other validation",
+    ],
+)
 def test_whatever_determines_the_result_is_in_the_key(model, data, settings, count):
     load_or_train(Linear(), made(20), **FAST)
     if "patience" in settings:  # the nearest neighbours of a setting with patience
@@ -543,8 +587,16 @@ def test_whatever_determines_the_result_is_in_the_key(model, data, settings, cou
 
 
 def test_dropout_and_width_are_in_the_key():
-    found = [describe_architecture(model) for model in (
-        SmallClassifier(), SmallClassifier(dropout=0.1), SmallClassifier(width=2), ClassifierModel(), AttackNet())]
+    found = [
+        describe_architecture(model)
+        for model in (
+            SmallClassifier(),
+            SmallClassifier(dropout=0.1),
+            SmallClassifier(width=2),
+            ClassifierModel(),
+            AttackNet(),
+        )
+    ]
     assert len(set(found)) == 5
     assert describe_architecture(SmallClassifier()) == found[0], "but the weights are not"
 
@@ -558,9 +610,11 @@ def test_another_version_of_torch_trains_again(count, monkeypatch):
 
 def test_a_changed_forward_trains_again(count, tmp_path, monkeypatch):
     """The same layers and the same name, but other code: the key follows the source."""
-    code = ("from torch import nn\nclass Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
-            "        self.layer = nn.Linear(784, 10)\n    def forward(self, images):\n"
-            "        return self.layer(images.flatten(1)){}\n")
+    code = (
+        "from torch import nn\nclass Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        "        self.layer = nn.Linear(784, 10)\n    def forward(self, images):\n"
+        "        return self.layer(images.flatten(1)){}\n"
+    )
     for name, end in (("one", ""), ("two", " * 2"), ("three", "")):
         (tmp_path / f"{name}.py").write_text(code.format(end))
         spec = importlib.util.spec_from_file_location(f"net_{name}", tmp_path / f"{name}.py")
@@ -663,8 +717,13 @@ def test_memory_of_one_batch_is_kept_for_the_next_once_a_training_has_started():
         fit(torch.nn.Linear(2, 2), torch.ones(4, 2), torch.tensor([0, 1, 0, 1]), torch.nn.functional.cross_entropy, epochs=1,
             lr=1e-3, seed=0, progress=False)
         print(imported, pages())"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
-                          env={k: v for k, v in os.environ.items() if not k.startswith(("MALLOC_", "GLIBC_"))})
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={k: v for k, v in os.environ.items() if not k.startswith(("MALLOC_", "GLIBC_"))},
+    )
     imported, trained = map(int, done.stdout.split())
     assert trained < 100_000 < imported  # importing alone leaves the allocator as it is
 

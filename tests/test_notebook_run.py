@@ -17,21 +17,33 @@ CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os
 WORKERS = ("-n", str(CORES), "--dist", "loadfile")
 
 
-def run(folder: Path, code: str, printed: str, *options: str, stated: int = 30,
-        **environment: str) -> subprocess.CompletedProcess:
+def run(
+    folder: Path, code: str, printed: str, *options: str, stated: int = 30, **environment: str
+) -> subprocess.CompletedProcess:
     """Run pytest on a notebook whose one checked cell holds `code` and is stored as having printed `printed`."""
     notebooks = folder / "notebooks"
     notebooks.mkdir()
     (notebooks / "conftest.py").write_text(CONFTEST.read_text(encoding="utf-8"), encoding="utf-8")
-    (folder / "pytest.ini").write_text("[pytest]\ntestpaths = notebooks\nfilterwarnings =\n    error\n"
-                                      "    ignore::DeprecationWarning\n    ignore::PendingDeprecationWarning\n")
+    (folder / "pytest.ini").write_text(
+        "[pytest]\ntestpaths = notebooks\nfilterwarnings =\n    error\n"
+        "    ignore::DeprecationWarning\n    ignore::PendingDeprecationWarning\n"
+    )
     opening = new_markdown_cell(f"# Tiny\n\n**Time:** 5 minutes to read, about {stated} s of\ncompute on two CPU cores.")
-    cell = new_code_cell("# NBVAL_CHECK_OUTPUT\nimport os, pathlib, sys, time\n" + code, execution_count=1,
-                         outputs=[new_output("stream", name="stdout", text=printed)])
+    cell = new_code_cell(
+        "# NBVAL_CHECK_OUTPUT\nimport os, pathlib, sys, time\n" + code,
+        execution_count=1,
+        outputs=[new_output("stream", name="stdout", text=printed)],
+    )
     nbformat.write(new_notebook(cells=[opening, cell]), notebooks / "01_tiny.ipynb")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("MIA_", "OMP_", "PYTEST_"))}
-    return subprocess.run([sys.executable, "-m", "pytest", "--nbval-lax", "--nbval-current-env", "-p", "no:cacheprovider",
-                           *options], cwd=folder, env=kept | environment, capture_output=True, text=True, timeout=1800)
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "--nbval-lax", "--nbval-current-env", "-p", "no:cacheprovider", *options],
+        cwd=folder,
+        env=kept | environment,
+        capture_output=True,
+        text=True,
+        timeout=1800,
+    )
 
 
 @pytest.mark.parametrize("options", [(), ("-n", "1", "--dist", "loadfile")], ids=["one process", "workers"])
@@ -50,18 +62,27 @@ def test_a_time_that_is_kept_is_reported_without_advice(tmp_path):
 
 def test_kernels_of_all_workers_share_a_cold_cache_and_the_cores_and_stderr_is_not_compared(tmp_path):
     noted = tmp_path / "noted"
-    result = run(tmp_path, f"pathlib.Path({str(noted)!r}).write_text(os.environ['MIA_CACHE_DIR'])\n"
-                 "assert not list(pathlib.Path(os.environ['MIA_CACHE_DIR']).iterdir())\n"
-                 "print('a bar', file=sys.stderr)\n"
-                 "print(os.environ['MIA_SWEEP_SLIDERS'], os.environ['OMP_NUM_THREADS'])", "1 1\n", *WORKERS)
+    result = run(
+        tmp_path,
+        f"pathlib.Path({str(noted)!r}).write_text(os.environ['MIA_CACHE_DIR'])\n"
+        "assert not list(pathlib.Path(os.environ['MIA_CACHE_DIR']).iterdir())\n"
+        "print('a bar', file=sys.stderr)\n"
+        "print(os.environ['MIA_SWEEP_SLIDERS'], os.environ['OMP_NUM_THREADS'])",
+        "1 1\n",
+        *WORKERS,
+    )
     assert result.returncode == 0, result.stdout + result.stderr
     assert "notebooks/01_tiny.ipynb: " in result.stdout and "s (states about 30 s, ratio " in result.stdout
     assert not Path(noted.read_text()).exists()  # the temporary cache is removed at the end
 
 
 def test_a_cache_folder_given_from_outside_is_kept_and_a_lone_kernel_gets_all_cores(tmp_path):
-    result = run(tmp_path, "print(os.environ['MIA_CACHE_DIR'], os.environ['OMP_NUM_THREADS'])", f"{tmp_path} {CORES}\n",
-                 MIA_CACHE_DIR=str(tmp_path))
+    result = run(
+        tmp_path,
+        "print(os.environ['MIA_CACHE_DIR'], os.environ['OMP_NUM_THREADS'])",
+        f"{tmp_path} {CORES}\n",
+        MIA_CACHE_DIR=str(tmp_path),
+    )
     assert result.returncode == 0, result.stdout + result.stderr
     assert tmp_path.is_dir()
 
@@ -74,14 +95,23 @@ def test_unit_tests_come_first_and_then_the_longest_notebook(tmp_path):
     spec = importlib.util.spec_from_file_location("notebooks_conftest", CONFTEST)
     conftest = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(conftest)
-    for name, time in (("01.ipynb", "about 5 s of compute on two CPU cores"), ("02.ipynb", "not stated"),
-                       ("03.ipynb", "about 40 s of compute on two CPU cores")):
+    for name, time in (
+        ("01.ipynb", "about 5 s of compute on two CPU cores"),
+        ("02.ipynb", "not stated"),
+        ("03.ipynb", "about 40 s of compute on two CPU cores"),
+    ):
         nbformat.write(new_notebook(cells=[new_markdown_cell(f"# Title\n\n**Time:** {time}")]), tmp_path / name)
     collected = [("01.ipynb", 0), ("01.ipynb", 1), ("02.ipynb", 0), ("03.ipynb", 0), ("03.ipynb", 1), ("test_a.py", 0)]
     items = [SimpleNamespace(path=tmp_path / name, cell=cell) for name, cell in collected]
     conftest.pytest_collection_modifyitems(None, items)
     assert [(item.path.name, item.cell) for item in items] == [
-        ("test_a.py", 0), ("03.ipynb", 0), ("03.ipynb", 1), ("01.ipynb", 0), ("01.ipynb", 1), ("02.ipynb", 0)]
+        ("test_a.py", 0),
+        ("03.ipynb", 0),
+        ("03.ipynb", 1),
+        ("01.ipynb", 0),
+        ("01.ipynb", 1),
+        ("02.ipynb", 0),
+    ]
 
 
 def test_pytest_without_arguments_runs_unit_tests_and_notebooks(request):

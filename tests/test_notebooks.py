@@ -22,12 +22,32 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 MAX_BYTES, MAX_CODE_LINES, MAX_WIDTH = 1_000_000, 12, 100
 
 FIRST_AUTHORS = {  # arXiv id -> surname of the first author
-    "1412.6980": "Kingma", "1607.00133": "Abadi", "1610.05820": "Shokri", "1702.05373": "Cohen", "1709.01604": "Yeom",
-    "1711.05101": "Loshchilov", "1806.01246": "Salem", "1807.09173": "Truex", "1812.00910": "Nasr", "1909.10594": "Jia",
-    "2003.10595": "Song", "2005.10881": "Jayaraman", "2005.13702": "Rezaei", "2007.14321": "Choquette-Choo",
-    "2111.09679": "Ye", "2112.03570": "Carlini", "2305.08846": "Steinke", "2312.03262": "Zarifzadeh",
-    "2404.17399": "Aerni", "2406.16201": "Das", "2406.17975": "Meeus", "2409.19798": "Zhang",
-    "2007.14191": "Papernot", "2011.11660": "Tramèr", "2207.05801": "Chen", "2007.15528": "Li",
+    "1412.6980": "Kingma",
+    "1607.00133": "Abadi",
+    "1610.05820": "Shokri",
+    "1702.05373": "Cohen",
+    "1709.01604": "Yeom",
+    "1711.05101": "Loshchilov",
+    "1806.01246": "Salem",
+    "1807.09173": "Truex",
+    "1812.00910": "Nasr",
+    "1909.10594": "Jia",
+    "2003.10595": "Song",
+    "2005.10881": "Jayaraman",
+    "2005.13702": "Rezaei",
+    "2007.14321": "Choquette-Choo",
+    "2111.09679": "Ye",
+    "2112.03570": "Carlini",
+    "2305.08846": "Steinke",
+    "2312.03262": "Zarifzadeh",
+    "2404.17399": "Aerni",
+    "2406.16201": "Das",
+    "2406.17975": "Meeus",
+    "2409.19798": "Zhang",
+    "2007.14191": "Papernot",
+    "2011.11660": "Tramèr",
+    "2207.05801": "Chen",
+    "2007.15528": "Li",
 }
 
 _spec = importlib.util.spec_from_file_location("notebooks_conftest", ROOT / "notebooks" / "conftest.py")
@@ -58,8 +78,9 @@ def tags(cell: NotebookNode) -> list[str]:
 
 def output_text(cell: NotebookNode) -> str:
     """What the cell printed or displayed, as text."""
-    return "".join(o.get("text", "") + "".join(v for k, v in o.get("data", {}).items() if k.startswith("text/"))
-                   for o in cell.outputs)
+    return "".join(
+        o.get("text", "") + "".join(v for k, v in o.get("data", {}).items() if k.startswith("text/")) for o in cell.outputs
+    )
 
 
 def label(cell: NotebookNode) -> str:
@@ -76,8 +97,12 @@ def name_is_numbered(notebook, path):
 def executed_in_order(notebook, path):
     counts = [cell.execution_count for cell in code_cells(notebook)]
     problems = [] if counts == list(range(1, len(counts) + 1)) else [f"execution counts are {counts}"]
-    return problems + [f"{label(cell)}: a result is numbered {o.execution_count}" for cell in code_cells(notebook)
-                       for o in cell.outputs if o.get("execution_count", cell.execution_count) != cell.execution_count]
+    return problems + [
+        f"{label(cell)}: a result is numbered {o.execution_count}"
+        for cell in code_cells(notebook)
+        for o in cell.outputs
+        if o.get("execution_count", cell.execution_count) != cell.execution_count
+    ]
 
 
 @rule
@@ -89,32 +114,45 @@ def kernel_is_python3(notebook, path):
 @rule
 def no_widget_state(notebook, path):
     problems = ["widget state in the metadata"] if "widgets" in notebook.metadata else []
-    return problems + [f"{label(cell)}: stored widget view" for cell in code_cells(notebook) for o in cell.outputs
-                       if any("widget" in mime for mime in o.get("data", {}))]
+    return problems + [
+        f"{label(cell)}: stored widget view"
+        for cell in code_cells(notebook)
+        for o in cell.outputs
+        if any("widget" in mime for mime in o.get("data", {}))
+    ]
 
 
 @rule
 def no_session_metadata(notebook, path):
-    return [f"{label(cell)}: metadata {sorted(cell.metadata)}" for cell in notebook.cells
-            if not set(cell.metadata) <= {"tags", "jupyter"}]
+    return [
+        f"{label(cell)}: metadata {sorted(cell.metadata)}"
+        for cell in notebook.cells
+        if not set(cell.metadata) <= {"tags", "jupyter"}
+    ]
 
 
 @rule
 def no_stderr(notebook, path):
-    return [f"{label(cell)}: stderr output" for cell in code_cells(notebook) for o in cell.outputs
-            if o.get("name") == "stderr"]
+    return [
+        f"{label(cell)}: stderr output" for cell in code_cells(notebook) for o in cell.outputs if o.get("name") == "stderr"
+    ]
 
 
 @rule
 def no_errors(notebook, path):
-    return [f"{label(cell)}: error output" for cell in code_cells(notebook) for o in cell.outputs
-            if o.output_type == "error"]
+    return [
+        f"{label(cell)}: error output" for cell in code_cells(notebook) for o in cell.outputs if o.output_type == "error"
+    ]
 
 
 @rule
 def no_svg(notebook, path):
-    return [f"{label(cell)}: SVG output" for cell in code_cells(notebook) for o in cell.outputs
-            if "image/svg+xml" in o.get("data", {}) or "<svg" in o.get("data", {}).get("text/html", "")]
+    return [
+        f"{label(cell)}: SVG output"
+        for cell in code_cells(notebook)
+        for o in cell.outputs
+        if "image/svg+xml" in o.get("data", {}) or "<svg" in o.get("data", {}).get("text/html", "")
+    ]
 
 
 ABSOLUTE_PATH = re.compile(r"(?<![\w./:<~])/[A-Za-z][\w.-]*/[\w.-]+|\b[A-Z]:\\\w+|file://")
@@ -128,14 +166,21 @@ def no_absolute_paths(notebook, path):
 
 @rule
 def no_memory_addresses(notebook, path):
-    return [f"{label(cell)}: prints {found[0]}" for cell in code_cells(notebook)
-            for found in re.finditer(r"\bat 0x[0-9a-fA-F]{6,}", output_text(cell))]
+    return [
+        f"{label(cell)}: prints {found[0]}"
+        for cell in code_cells(notebook)
+        for found in re.finditer(r"\bat 0x[0-9a-fA-F]{6,}", output_text(cell))
+    ]
 
 
 @rule
 def no_trailing_semicolons(notebook, path):
-    return [f"{label(cell)}: {line.strip()!r}" for cell in code_cells(notebook) for line in cell.source.splitlines()
-            if line.rstrip().endswith(";")]
+    return [
+        f"{label(cell)}: {line.strip()!r}"
+        for cell in code_cells(notebook)
+        for line in cell.source.splitlines()
+        if line.rstrip().endswith(";")
+    ]
 
 
 @rule
@@ -148,7 +193,8 @@ def file_is_small(notebook, path):
 def has_outputs(notebook, path):
     mimes = {mime for cell in code_cells(notebook) for o in cell.outputs for mime in o.get("data", {})}
     return ([] if "image/png" in mimes else ["no figure"]) + (
-        [] if any(output_text(cell) for cell in code_cells(notebook)) else ["no text output"])
+        [] if any(output_text(cell) for cell in code_cells(notebook)) else ["no text output"]
+    )
 
 
 @rule
@@ -157,8 +203,11 @@ def opening_is_complete(notebook, path):
         return ["the first cell must be markdown"]
     opening = notebook.cells[0].source
     problems = [] if re.match(r"# \S", opening) else ["the first line must be the title, `# …`"]
-    problems += [f"the opening lacks {words!r}" for words in ("You will be able to", "Needs", "Time")
-                 if not re.search(rf"\b{words}\b", opening)]
+    problems += [
+        f"the opening lacks {words!r}"
+        for words in ("You will be able to", "Needs", "Time")
+        if not re.search(rf"\b{words}\b", opening)
+    ]
     if stated_seconds(notebook) is None:
         problems.append("the Time line must say `about N s of compute on two CPU cores`")
     return problems
@@ -166,15 +215,21 @@ def opening_is_complete(notebook, path):
 
 @rule
 def has_a_checkpoint(notebook, path):
-    checked = [cell for cell in code_cells(notebook)
-               if "# NBVAL_CHECK_OUTPUT" in cell.source.splitlines() and "solution" not in tags(cell)]
+    checked = [
+        cell
+        for cell in code_cells(notebook)
+        if "# NBVAL_CHECK_OUTPUT" in cell.source.splitlines() and "solution" not in tags(cell)
+    ]
     return [] if any("✓" in output_text(cell) for cell in checked) else ["no # NBVAL_CHECK_OUTPUT cell prints a ✓"]
 
 
 @rule
 def verdicts_are_compared(notebook, path):
-    return [f"{label(cell)}: prints a verdict, lacks # NBVAL_CHECK_OUTPUT" for cell in code_cells(notebook)
-            if re.search(r"^[✓…✗]", output_text(cell), re.M) and "# NBVAL_CHECK_OUTPUT" not in cell.source.splitlines()]
+    return [
+        f"{label(cell)}: prints a verdict, lacks # NBVAL_CHECK_OUTPUT"
+        for cell in code_cells(notebook)
+        if re.search(r"^[✓…✗]", output_text(cell), re.M) and "# NBVAL_CHECK_OUTPUT" not in cell.source.splitlines()
+    ]
 
 
 @rule
@@ -184,15 +239,19 @@ def cells_are_small(notebook, path):
         lines = [line for line in cell.source.splitlines() if line.strip() and not line.strip().startswith("#")]
         if len(lines) > MAX_CODE_LINES and "solution" not in tags(cell):
             problems.append(f"{label(cell)}: {len(lines)} lines of code, want {MAX_CODE_LINES} at most")
-        problems += [f"{label(cell)}: {len(line)} characters in {line[:40]!r}…" for line in cell.source.splitlines()
-                     if len(line) > MAX_WIDTH]
+        problems += [
+            f"{label(cell)}: {len(line)} characters in {line[:40]!r}…"
+            for line in cell.source.splitlines()
+            if len(line) > MAX_WIDTH
+        ]
     return problems
 
 
 @rule
 def markdown_outweighs_code(notebook, path):
-    prose, code = (sum(len(cell.source.split()) for cell in cells)
-                   for cells in (markdown_cells(notebook), code_cells(notebook)))
+    prose, code = (
+        sum(len(cell.source.split()) for cell in cells) for cells in (markdown_cells(notebook), code_cells(notebook))
+    )
     return [] if prose > code else [f"{prose} words of markdown, {code} of code"]
 
 
@@ -217,8 +276,12 @@ EXERCISE = re.compile(r"^#+ .*\bExercise (\d+\.\d+)\b(.*)$", re.M)
 @rule
 def exercises_are_complete(notebook, path):
     """Each heading `Exercise N.M` has minutes, a hint, a stub that is not attempted yet, then a solution that passes."""
-    starts = [(i, found) for i, cell in enumerate(notebook.cells) if cell.cell_type == "markdown"
-              for found in EXERCISE.finditer(cell.source)]
+    starts = [
+        (i, found)
+        for i, cell in enumerate(notebook.cells)
+        if cell.cell_type == "markdown"
+        for found in EXERCISE.finditer(cell.source)
+    ]
     problems = [] if 2 <= len(starts) <= 4 else [f"{len(starts)} exercises, want 2 to 4"]
     wanted = [f"{int(path.name[:2])}.{m}" for m in range(1, len(starts) + 1)] if path.name[:2].isdigit() else []
     if [found[1] for _, found in starts] != wanted:
@@ -243,8 +306,12 @@ def exercises_are_complete(notebook, path):
 
 @rule
 def links_resolve(notebook, path):
-    targets = [(cell, target.split("#")[0]) for cell in markdown_cells(notebook)
-               for target in re.findall(r"\]\(([^)\s]+)\)", cell.source) if not re.match(r"https?://|mailto:|#", target)]
+    targets = [
+        (cell, target.split("#")[0])
+        for cell in markdown_cells(notebook)
+        for target in re.findall(r"\]\(([^)\s]+)\)", cell.source)
+        if not re.match(r"https?://|mailto:|#", target)
+    ]
     return [f"{label(cell)}: {target} does not exist" for cell, target in targets if not (path.parent / target).exists()]
 
 
@@ -255,7 +322,7 @@ def sources_have_the_right_author(notebook, path):
     for cell in markdown_cells(notebook):
         end, before = 0, None
         for found in re.finditer(r"(?<![\d.])(\d{4}\.\d{4,5})(?![\d.]*\d)", cell.source):
-            paper, text = found[1], cell.source[end:found.start()]
+            paper, text = found[1], cell.source[end : found.start()]
             end = found.end()
             if paper == before and re.fullmatch(r"[\])(\s]*https?://arxiv\.org/\w+/", text):
                 continue  # `[arXiv:ID](https://arxiv.org/abs/ID)`
@@ -270,9 +337,25 @@ def sources_have_the_right_author(notebook, path):
 
 @rule
 def ruff_finds_nothing(notebook, path):
-    result = subprocess.run([sys.executable, "-m", "ruff", "check", "--quiet", "--no-cache", "--output-format", "concise",
-                             "--stdin-filename", f"notebooks/{path.name}", "-"], cwd=ROOT, input=nbformat.writes(notebook),
-                            capture_output=True, text=True)
+    result = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "ruff",
+            "check",
+            "--quiet",
+            "--no-cache",
+            "--output-format",
+            "concise",
+            "--stdin-filename",
+            f"notebooks/{path.name}",
+            "-",
+        ],
+        cwd=ROOT,
+        input=nbformat.writes(notebook),
+        capture_output=True,
+        text=True,
+    )
     return [line for line in (result.stdout + result.stderr).splitlines() if line.strip()] if result.returncode else []
 
 
@@ -294,8 +377,10 @@ def test_notebooks_are_numbered_from_01_without_gaps():
 # ----------------------------------------------------------------------------------------------------- the rules themselves
 
 GOOD_PATH = ROOT / "notebooks" / "07_synthetic.ipynb"
-OPENING = ("# A title\n\nA question. You will be able to\n\n- do this and that and more of it\n\n**Needs** nothing.\n\n"
-           "**Time** 10 minutes to read, about 12 s of compute on two CPU cores.")
+OPENING = (
+    "# A title\n\nA question. You will be able to\n\n- do this and that and more of it\n\n**Needs** nothing.\n\n"
+    "**Time** 10 minutes to read, about 12 s of compute on two CPU cores."
+)
 
 
 def stdout(text: str) -> NotebookNode:
@@ -308,25 +393,41 @@ def picture() -> NotebookNode:
 
 def good() -> NotebookNode:
     """A notebook to which no rule objects: opening, figure, checkpoint, two exercises with solutions, sources."""
-    cells = [new_markdown_cell(OPENING),
-             new_code_cell("import matplotlib.pyplot as plt"),
-             new_code_cell("_ = plt.plot([0, 1])\nplt.show()", outputs=[picture()]),
-             new_code_cell("# NBVAL_CHECK_OUTPUT\nprint('✓ all is well')", outputs=[stdout("✓ all is well\n")])]
+    cells = [
+        new_markdown_cell(OPENING),
+        new_code_cell("import matplotlib.pyplot as plt"),
+        new_code_cell("_ = plt.plot([0, 1])\nplt.show()", outputs=[picture()]),
+        new_code_cell("# NBVAL_CHECK_OUTPUT\nprint('✓ all is well')", outputs=[stdout("✓ all is well\n")]),
+    ]
     for number in ("7.1", "7.2"):
-        cells += [new_markdown_cell(f"## Exercise {number}: add (5 minutes)\n\nAdd.\n\n<details>use plus</details>"),
-                  new_code_cell(f"# NBVAL_CHECK_OUTPUT\nprint('… exercise {number} not attempted yet')",
-                                outputs=[stdout(f"… exercise {number} not attempted yet\n")]),
-                  new_code_cell(f"# NBVAL_CHECK_OUTPUT\n# Solution\nprint('✓ exercise {number}: added')",
-                                outputs=[stdout(f"✓ exercise {number}: added\n")],
-                                metadata={"tags": ["solution"], "jupyter": {"source_hidden": True}})]
-    cells.append(new_markdown_cell(
-        "Sources: Shokri et al. 2017 ([arXiv:1610.05820](https://arxiv.org/abs/1610.05820)) · Yeom et al. 2018 "
-        "(1709.01604). See [the tests](../tests/test_notebooks.py#top) and [elsewhere](https://example.org/a/b), "
-        "and/or scores of 0.1234. And a few more words, so that the markdown outweighs the code."))
+        cells += [
+            new_markdown_cell(f"## Exercise {number}: add (5 minutes)\n\nAdd.\n\n<details>use plus</details>"),
+            new_code_cell(
+                f"# NBVAL_CHECK_OUTPUT\nprint('… exercise {number} not attempted yet')",
+                outputs=[stdout(f"… exercise {number} not attempted yet\n")],
+            ),
+            new_code_cell(
+                f"# NBVAL_CHECK_OUTPUT\n# Solution\nprint('✓ exercise {number}: added')",
+                outputs=[stdout(f"✓ exercise {number}: added\n")],
+                metadata={"tags": ["solution"], "jupyter": {"source_hidden": True}},
+            ),
+        ]
+    cells.append(
+        new_markdown_cell(
+            "Sources: Shokri et al. 2017 ([arXiv:1610.05820](https://arxiv.org/abs/1610.05820)) · Yeom et al. 2018 "
+            "(1709.01604). See [the tests](../tests/test_notebooks.py#top) and [elsewhere](https://example.org/a/b), "
+            "and/or scores of 0.1234. And a few more words, so that the markdown outweighs the code."
+        )
+    )
     for number, cell in enumerate((cell for cell in cells if cell.cell_type == "code"), start=1):
         cell.execution_count = number
-    return new_notebook(cells=cells, metadata={"kernelspec": {"name": "python3", "display_name": "Python 3",
-                                                              "language": "python"}, "language_info": {"name": "python"}})
+    return new_notebook(
+        cells=cells,
+        metadata={
+            "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
+            "language_info": {"name": "python"},
+        },
+    )
 
 
 def set_source(position: int, source: str) -> Callable[[NotebookNode], None]:
@@ -341,6 +442,7 @@ def replace(position: int, old: str, new: str) -> Callable[[NotebookNode], None]
     def change(notebook):
         assert old in notebook.cells[position].source
         notebook.cells[position].source = notebook.cells[position].source.replace(old, new)
+
     return change
 
 

@@ -31,7 +31,7 @@ def test_the_point_lies_on_the_roc_curve_where_the_threshold_puts_it():
     members, non_members = np.array([0.2, 0.6, 0.8, 0.9]), np.array([0.1, 0.3, 0.6, 0.7])
     plot_threshold(members, non_members, 0.6)
     right = plt.gcf().axes[1]
-    (fpr, tpr), = right.lines[-1].get_xydata()
+    ((fpr, tpr),) = right.lines[-1].get_xydata()
     assert (fpr, tpr) == pytest.approx((0.5, 0.75))
     assert [fpr, tpr] in right.lines[0].get_xydata().tolist()
     plt.close("all")

@@ -15,7 +15,7 @@ def a_bank(n_models: int = 9, n: int = 80, n_population: int = 20, seed: int = 0
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 4, n)
     mask = np.zeros((n_models, n), dtype=bool)
-    mask[:, :n - n_population] = rng.random((n_models, n - n_population)).argsort(1) < (n - n_population) // 2
+    mask[:, : n - n_population] = rng.random((n_models, n - n_population)).argsort(1) < (n - n_population) // 2
     logits = rng.normal(0, 1, (n, 4)) + rng.normal(0, 0.5, (n_models, n, 4))
     logits[:, np.arange(n), labels] += 1 + leak * mask
     return ShadowBank(logits.astype(np.float32), mask, labels, 0, {})
@@ -63,24 +63,30 @@ def test_what_no_shadow_covers_is_nan_and_the_rest_is_the_kernel():
         lira = attacks.LiRAAttack(online=online).fit(bank).score(target, labels)
         np.testing.assert_array_equal(np.isnan(lira), ~known)
         kernel = attacks.lira_online if online else attacks.lira_offline
-        np.testing.assert_array_equal(lira[known], kernel(signals.logit_confidence(target, labels)[known], phi[:, known],
-                                                          mask[:, known]))
+        np.testing.assert_array_equal(
+            lira[known], kernel(signals.logit_confidence(target, labels)[known], phi[:, known], mask[:, known])
+        )
         rmia = attacks.RMIAAttack(1.3, 0.5, online, population=slice(60, None)).fit(bank).score(target, labels)
         q = signals.true_class_confidence(target, labels)
-        kernel = attacks.rmia(q[known], p[:, known], mask[:, known], q[60:], p[:, 60:], 1.3, 0.5,
-                              "online" if online else "offline")
+        kernel = attacks.rmia(
+            q[known], p[:, known], mask[:, known], q[60:], p[:, 60:], 1.3, 0.5, "online" if online else "offline"
+        )
         np.testing.assert_array_equal(rmia[known], kernel)
 
 
 def test_the_population_is_nobodys_members_unless_told_otherwise():
     bank, target = a_bank(), a_bank(1, seed=1).logits[0]
     nobodys = np.flatnonzero(~bank.member_mask.any(0))
-    np.testing.assert_array_equal(attacks.RMIAAttack().fit(bank).score(target, bank.labels),
-                                  attacks.RMIAAttack(population=nobodys).fit(bank).score(target, bank.labels))
+    np.testing.assert_array_equal(
+        attacks.RMIAAttack().fit(bank).score(target, bank.labels),
+        attacks.RMIAAttack(population=nobodys).fit(bank).score(target, bank.labels),
+    )
     everybody = bank.for_examples(bank.member_mask.any(0))
     z = target[bank.member_mask.any(0)]
-    np.testing.assert_array_equal(attacks.RMIAAttack().fit(everybody).score(z, everybody.labels),
-                                  attacks.RMIAAttack(population=slice(None)).fit(everybody).score(z, everybody.labels))
+    np.testing.assert_array_equal(
+        attacks.RMIAAttack().fit(everybody).score(z, everybody.labels),
+        attacks.RMIAAttack(population=slice(None)).fit(everybody).score(z, everybody.labels),
+    )
 
 
 def test_an_attack_that_compares_examples_with_themselves_wants_the_same_examples():
@@ -101,8 +107,9 @@ def test_a_classifier_learns_from_all_shadows_at_equal_priors():
     tree = attacks.ClassifierAttack(_Odds(max_leaf_nodes=4, random_state=0), attacks.sorted_log_probabilities).fit(few)
     x = np.concatenate([attacks.sorted_log_probabilities(z, few.labels) for z in few.logits])
     alone, share = _Odds(max_leaf_nodes=4, random_state=0).fit(x, few.member_mask.ravel()), few.member_mask.mean()
-    np.testing.assert_allclose(tree.score(few.logits[0], few.labels),
-                               alone.decision_function(x[:80]) - np.log(share / (1 - share)))
+    np.testing.assert_allclose(
+        tree.score(few.logits[0], few.labels), alone.decision_function(x[:80]) - np.log(share / (1 - share))
+    )
     with pytest.raises(ValueError, match="members and non-members, got 0 members of 80"):
         tree.fit(ShadowBank.single(bank.logits[0], bank.labels, np.zeros(80, bool)))
 
@@ -115,8 +122,7 @@ class _Odds(DecisionTreeClassifier):
 
 def test_what_a_classifier_sees():
     logits, labels = np.log([[0.1, 0.2, 0.7], [0.5, 0.3, 0.2]]) + 4, np.array([1, 0])
-    np.testing.assert_allclose(attacks.sorted_log_probabilities(logits, labels),
-                               np.log([[0.2, 0.7, 0.1], [0.5, 0.3, 0.2]]))
+    np.testing.assert_allclose(attacks.sorted_log_probabilities(logits, labels), np.log([[0.2, 0.7, 0.1], [0.5, 0.3, 0.2]]))
     assert attacks.sorted_log_probabilities(np.zeros((2, 40)), labels).shape == (2, 10)
 
 
@@ -127,12 +133,15 @@ def test_parts_of_a_bank_are_the_same_models_and_examples():
     bank = a_bank(6)
     bank = ShadowBank(bank.logits, bank.member_mask, bank.labels, models=[*"abcdef"])
     phi, rows = bank.phi, np.array([5, 3, 70])
-    for part, models, examples in ((bank.first(2), [0, 1], slice(None)), (bank.without(0), [1, 2, 3, 4, 5], slice(None)),
-                                   (bank.without(3), [0, 1, 2, 4, 5], slice(None)),
-                                   (bank.without(5), [0, 1, 2, 3, 4], slice(None)),
-                                   (bank.for_models(np.array([4, 2])), [4, 2], slice(None)),
-                                   (bank.for_examples(slice(10, 30)), [*range(6)], slice(10, 30)),
-                                   (bank.for_examples(rows), [*range(6)], rows)):
+    for part, models, examples in (
+        (bank.first(2), [0, 1], slice(None)),
+        (bank.without(0), [1, 2, 3, 4, 5], slice(None)),
+        (bank.without(3), [0, 1, 2, 4, 5], slice(None)),
+        (bank.without(5), [0, 1, 2, 3, 4], slice(None)),
+        (bank.for_models(np.array([4, 2])), [4, 2], slice(None)),
+        (bank.for_examples(slice(10, 30)), [*range(6)], slice(10, 30)),
+        (bank.for_examples(rows), [*range(6)], rows),
+    ):
         np.testing.assert_array_equal(part.logits, bank.logits[models][:, examples])
         np.testing.assert_array_equal(part.member_mask, bank.member_mask[models][:, examples])
         np.testing.assert_array_equal(part.labels, bank.labels[examples])
@@ -219,8 +228,9 @@ def test_draws_against_loops():
         shares = [draws.examples[k] @ (e & m) / (draws.examples[k] @ m) for e, m in zip(event, is_member)]
         assert draws.rate(event, is_member)[k] == pytest.approx(draws.models[k] @ shares / 3)
     group = np.arange(12) < 9
-    np.testing.assert_allclose(draws.auc(scores, is_member, np.tile(group, (3, 1)))[0],
-                               slow_auc([1] * 3, group.astype(int), scores, is_member))
+    np.testing.assert_allclose(
+        draws.auc(scores, is_member, np.tile(group, (3, 1)))[0], slow_auc([1] * 3, group.astype(int), scores, is_member)
+    )
     assert draws.rate(event, is_member)[0] == pytest.approx(np.mean([e[m].mean() for e, m in zip(event, is_member)]))
 
 

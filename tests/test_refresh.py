@@ -16,17 +16,38 @@ def stream(text: str, name: str = "stdout") -> nbformat.NotebookNode:
 
 def live_notebook() -> nbformat.NotebookNode:
     """What a notebook looks like after somebody has worked in it."""
-    outputs = [stream("a"), stream(" 50%|####", "stderr"), stream("b\n"),
-               new_output("display_data", {refresh_notebooks.WIDGET: {"model_id": "8f2a"}, "text/plain": "interactive(…)"}),
-               new_output("execute_result", {"image/png": "iVBORw0KGgo=", "text/plain": "<Figure>"}, execution_count=17,
-                          metadata={"needs_background": "light"})]
-    cells = [new_markdown_cell("# Title", metadata={"editable": True}),
-             new_code_cell("1", execution_count=17, outputs=outputs,
-                           metadata={"tags": ["solution"], "jupyter": {"source_hidden": True}, "collapsed": True,
-                                     "execution": {"iopub.execute_input": "2026-01-01T00:00:00Z"}}),
-             new_code_cell("2", execution_count=None)]
-    metadata = {"kernelspec": {"name": "my-env", "display_name": "Mine", "language": "python"},
-                "language_info": {"name": "python", "version": "3.12.1"}, "widgets": {"state": {}}}
+    outputs = [
+        stream("a"),
+        stream(" 50%|####", "stderr"),
+        stream("b\n"),
+        new_output("display_data", {refresh_notebooks.WIDGET: {"model_id": "8f2a"}, "text/plain": "interactive(…)"}),
+        new_output(
+            "execute_result",
+            {"image/png": "iVBORw0KGgo=", "text/plain": "<Figure>"},
+            execution_count=17,
+            metadata={"needs_background": "light"},
+        ),
+    ]
+    cells = [
+        new_markdown_cell("# Title", metadata={"editable": True}),
+        new_code_cell(
+            "1",
+            execution_count=17,
+            outputs=outputs,
+            metadata={
+                "tags": ["solution"],
+                "jupyter": {"source_hidden": True},
+                "collapsed": True,
+                "execution": {"iopub.execute_input": "2026-01-01T00:00:00Z"},
+            },
+        ),
+        new_code_cell("2", execution_count=None),
+    ]
+    metadata = {
+        "kernelspec": {"name": "my-env", "display_name": "Mine", "language": "python"},
+        "language_info": {"name": "python", "version": "3.12.1"},
+        "widgets": {"state": {}},
+    }
     return new_notebook(cells=cells, metadata=metadata)
 
 
@@ -35,8 +56,18 @@ def test_clean_removes_what_changes_from_run_to_run():
     refresh_notebooks.clean(notebook)
     nbformat.validate(notebook)
     text = json.dumps(notebook)
-    for gone in ("widget", "interactive", "stderr", "50%", "2026", "3.12.1", "my-env", "needs_background", "editable",
-                 "collapsed"):
+    for gone in (
+        "widget",
+        "interactive",
+        "stderr",
+        "50%",
+        "2026",
+        "3.12.1",
+        "my-env",
+        "needs_background",
+        "editable",
+        "collapsed",
+    ):
         assert gone not in text, gone
 
 
@@ -69,9 +100,13 @@ def test_clean_twice_is_clean_once():
     assert json.dumps(notebook) == once
 
 
-TINY = ["import sys\nimport matplotlib.pyplot as plt\nfrom tqdm.auto import tqdm",
-        "for _ in tqdm(range(3)):\n    print('step', flush=True)\n    print('bar', file=sys.stderr, flush=True)",
-        "_ = plt.plot([0, 1])\nplt.show()", "import ipywidgets\nipywidgets.IntSlider()", "1 + 1"]
+TINY = [
+    "import sys\nimport matplotlib.pyplot as plt\nfrom tqdm.auto import tqdm",
+    "for _ in tqdm(range(3)):\n    print('step', flush=True)\n    print('bar', file=sys.stderr, flush=True)",
+    "_ = plt.plot([0, 1])\nplt.show()",
+    "import ipywidgets\nipywidgets.IntSlider()",
+    "1 + 1",
+]
 
 
 def without_pictures(path: Path) -> str:

@@ -73,8 +73,18 @@ def test_a_bank_holds_what_train_classifier_would_have_given(cache, digits):
     torch.set_num_threads(1)
     for i in range(3):
         members = digits.subset(np.flatnonzero(bank.member_mask[i]).tolist())
-        model = train_classifier(Tiny(), members, epochs=2, lr=1e-2, batch_size=16, weight_decay=0.1, label_smoothing=0.1,
-                                 seed=shadows._seed_of(0, i), device="cpu", progress=False).model
+        model = train_classifier(
+            Tiny(),
+            members,
+            epochs=2,
+            lr=1e-2,
+            batch_size=16,
+            weight_decay=0.1,
+            label_smoothing=0.1,
+            seed=shadows._seed_of(0, i),
+            device="cpu",
+            progress=False,
+        ).model
         np.testing.assert_array_equal(bank.logits[i], predict_logits(model, digits.images))
     torch.set_num_threads(threads)
 
@@ -147,8 +157,9 @@ def test_nothing_is_trained_twice(cache, digits, monkeypatch):
     before = {path: path.stat().st_mtime_ns for path in parts(cache)}
     trained = []
     original = shadows._parallel
-    monkeypatch.setattr(shadows, "_parallel", lambda draws, *rest: trained.extend(d.index for d in draws)
-                        or original(draws, *rest))
+    monkeypatch.setattr(
+        shadows, "_parallel", lambda draws, *rest: trained.extend(d.index for d in draws) or original(draws, *rest)
+    )
     farm(digits, 2)
     assert trained == []
     farm(digits, 4)
@@ -159,7 +170,7 @@ def test_nothing_is_trained_twice(cache, digits, monkeypatch):
 @pytest.mark.parametrize("damage", ["truncate part", "flip part", "truncate bank", "remove bank", "empty bank"])
 def test_damaged_files_are_made_again(cache, digits, damage):
     logits = np.array(farm(digits, 3).logits)
-    bank, = cache.glob("shadows/*/logits-3-*.npy")
+    (bank,) = cache.glob("shadows/*/logits-3-*.npy")
     part = parts(cache)[1]
     if damage == "truncate part":
         part.write_bytes(part.read_bytes()[:200])
@@ -176,9 +187,21 @@ def test_damaged_files_are_made_again(cache, digits, damage):
     np.testing.assert_array_equal(farm(digits, 3).logits, logits)
 
 
-@pytest.mark.parametrize("change", [{"seed": 1}, {"epochs": 3}, {"lr": 2e-2}, {"batch_size": 8}, {"n_members": 20},
-                                    {"n_candidates": 50}, {"weight_decay": 0.5}, {"label_smoothing": 0.2},
-                                    {"method": "vmap"}, {"model": SmallClassifier}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"epochs": 3},
+        {"lr": 2e-2},
+        {"batch_size": 8},
+        {"n_members": 20},
+        {"n_candidates": 50},
+        {"weight_decay": 0.5},
+        {"label_smoothing": 0.2},
+        {"method": "vmap"},
+        {"model": SmallClassifier},
+    ],
+)
 def test_whatever_matters_changes_the_folder(cache, digits, change):
     farm(digits, 1)
     farm(digits, 1, **change)
@@ -278,16 +301,27 @@ def test_how_many_processes_by_default(cache, records, tmp_path, threads, config
     torch.set_num_threads(threads)
     try:
         with joblib.parallel_config(**config):
-            bank = train_shadows(6, *records, fit=lambda x, labels, seed: meet(tmp_path, n_processes), progress=False,
-                                 answer=lambda model, x: np.full((len(x), 2), float(os.getpid())))
+            bank = train_shadows(
+                6,
+                *records,
+                fit=lambda x, labels, seed: meet(tmp_path, n_processes),
+                progress=False,
+                answer=lambda model, x: np.full((len(x), 2), float(os.getpid())),
+            )
     finally:
         torch.set_num_threads(before)
     assert len(np.unique(bank.logits)) == n_processes and (os.getpid() in bank.logits) == (n_processes == 1)
 
 
 def test_seeds_differ_from_shadow_to_shadow(cache, records):
-    bank = train_shadows(3, *records, fit=class_means, answer=lambda model, x: np.full((len(x), 2), float(model[1] % 1000)),
-                              n_jobs=1, progress=False)
+    bank = train_shadows(
+        3,
+        *records,
+        fit=class_means,
+        answer=lambda model, x: np.full((len(x), 2), float(model[1] % 1000)),
+        n_jobs=1,
+        progress=False,
+    )
     assert len(np.unique(bank.logits)) == 3
 
 
@@ -308,20 +342,25 @@ def test_another_function_under_the_same_key_is_noticed(cache, records):
         return -np.abs(x[:, None] - model[0]).sum(-1)
 
     options = {"key": "k", "n_jobs": 1, "progress": False}
-    found = [train_shadows(1, *records, fit=functools.partial(class_means), answer=answer, **options)
-             for answer in (minus_square, minus_distance)]
+    found = [
+        train_shadows(1, *records, fit=functools.partial(class_means), answer=answer, **options)
+        for answer in (minus_square, minus_distance)
+    ]
     assert (found[0].logits != found[1].logits).any() and len(list(cache.glob("shadows/*"))) == 2
 
 
-@pytest.mark.parametrize(("change", "error", "message"), [
-    ({"answer": shadows.module_logits}, TypeError, "fit returned a tuple, not a torch module; pass answer="),
-    ({"answer": lambda model, x: distances(model, x)[:5]}, ValueError, r"finite logits \[40, C\], got \[5, 2\]"),
-    ({"answer": lambda model, x: np.full((40, 2), np.nan)}, ValueError, "with 80 NaN or infinite"),
-    ({"n_shadows": 0}, ValueError, "n_shadows must be at least 1"),
-    ({"n_members": 41}, ValueError, r"n_members must lie in 1 … 40"),
-    ({"images": np.array([["a"]] * 40)}, TypeError, "inputs must be numbers"),
-    ({"images": np.full((40, 3), np.inf)}, ValueError, "120 values of the images are NaN or infinite"),
-])
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"answer": shadows.module_logits}, TypeError, "fit returned a tuple, not a torch module; pass answer="),
+        ({"answer": lambda model, x: distances(model, x)[:5]}, ValueError, r"finite logits \[40, C\], got \[5, 2\]"),
+        ({"answer": lambda model, x: np.full((40, 2), np.nan)}, ValueError, "with 80 NaN or infinite"),
+        ({"n_shadows": 0}, ValueError, "n_shadows must be at least 1"),
+        ({"n_members": 41}, ValueError, r"n_members must lie in 1 … 40"),
+        ({"images": np.array([["a"]] * 40)}, TypeError, "inputs must be numbers"),
+        ({"images": np.full((40, 3), np.inf)}, ValueError, "120 values of the images are NaN or infinite"),
+    ],
+)
 def test_any_training_errors(cache, records, change, error, message):
     options = {"n_shadows": 2, "images": records[0], "labels": records[1], "answer": distances} | change
     with pytest.raises(error, match=message):
@@ -346,8 +385,14 @@ if __name__ == "__main__":
 def start(cache: Path, n_shadows: int, n_jobs: int) -> subprocess.Popen:
     script = cache / "run.py"
     script.write_text(RUN)
-    return subprocess.Popen([sys.executable, str(script), str(n_shadows), str(n_jobs)], env=os.environ, text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    return subprocess.Popen(
+        [sys.executable, str(script), str(n_shadows), str(n_jobs)],
+        env=os.environ,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
 
 
 def wait_for(condition, process: subprocess.Popen, seconds: float = 1800) -> None:
@@ -374,7 +419,7 @@ def test_killed_and_called_again_it_goes_on(cache, number, n_jobs):
         output, error = again.communicate(timeout=1800)
     assert output == "done\n", error
     assert len(parts(cache)) == 8 and {path: path.stat().st_mtime_ns for path in finished} == finished
-    bank, = cache.glob("shadows/*/logits-8-*.npy")
+    (bank,) = cache.glob("shadows/*/logits-8-*.npy")
     assert np.isfinite(np.load(bank)).all()
 
 
@@ -401,8 +446,9 @@ def test_two_callers_at_once_train_once(cache):
     assert not list(cache.glob("shadows/*/.*"))  # no temporary file is left
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning",
-                            "ignore:Sending large graph:UserWarning")
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning", "ignore:Sending large graph:UserWarning"
+)
 def test_on_a_cluster_that_loses_a_worker(cache, digits, monkeypatch):
     local = np.array(farm(digits, 6, epochs=40).logits)
     monkeypatch.setenv("MIA_CACHE_DIR", str(cache / "cluster"))
@@ -452,31 +498,37 @@ def test_threads_would_share_random_numbers_and_are_refused(cache, digits):
 # ------------------------------------------------------------------------------------------------------------------- errors
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    ({"n_shadows": 0}, "n_shadows must be at least 1, got 0"),
-    ({"n_members": 0}, r"n_members must lie in 1 … 60, the number of candidates; got 0"),
-    ({"n_members": 61}, r"n_members must lie in 1 … 60"),
-    ({"n_members": 41, "n_candidates": 40}, r"n_members must lie in 1 … 40"),
-    ({"n_candidates": 61}, r"n_candidates must lie in 1 … 60, the number of examples; got 61"),
-    ({"n_candidates": 0}, "n_candidates must lie in"),
-    ({"method": "magic"}, "method must be 'auto', 'sequential' or 'vmap', got 'magic'"),
-    ({"method": "vmap", "model": WithNorm}, "WithNorm has buffers .* use method='sequential'"),
-    ({"epochs": 0}, "epochs must be a positive number"),
-    ({"lr": 3e38, "method": "vmap", "epochs": 5}, "not finite after 5 epochs; lower the learning rate"),
-])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"n_shadows": 0}, "n_shadows must be at least 1, got 0"),
+        ({"n_members": 0}, r"n_members must lie in 1 … 60, the number of candidates; got 0"),
+        ({"n_members": 61}, r"n_members must lie in 1 … 60"),
+        ({"n_members": 41, "n_candidates": 40}, r"n_members must lie in 1 … 40"),
+        ({"n_candidates": 61}, r"n_candidates must lie in 1 … 60, the number of examples; got 61"),
+        ({"n_candidates": 0}, "n_candidates must lie in"),
+        ({"method": "magic"}, "method must be 'auto', 'sequential' or 'vmap', got 'magic'"),
+        ({"method": "vmap", "model": WithNorm}, "WithNorm has buffers .* use method='sequential'"),
+        ({"epochs": 0}, "epochs must be a positive number"),
+        ({"lr": 3e38, "method": "vmap", "epochs": 5}, "not finite after 5 epochs; lower the learning rate"),
+    ],
+)
 def test_settings_out_of_range(cache, digits, change, message):
     with pytest.raises(ValueError, match=message):
         farm(digits, **change)
 
 
-@pytest.mark.parametrize(("images", "labels", "error", "message"), [
-    (np.zeros((4, 784)), np.zeros(4, int), TypeError, r"images must be float32, got float64"),
-    (np.zeros((4, 784), "f4"), np.zeros(4), TypeError, "labels must be integers, got float64"),
-    (np.zeros((4, 784), "f4"), np.zeros(3, int), ValueError, r"got \[4, 784\] and \[3\]"),
-    (np.zeros((0, 784), "f4"), np.zeros(0, int), ValueError, "N > 0"),
-    (np.full((4, 784), np.nan, "f4"), np.zeros(4, int), ValueError, "3136 values of the images are NaN"),
-    (np.zeros((4, 784), "f4"), np.full(4, -1), ValueError, "labels must not be negative, got -1"),
-])
+@pytest.mark.parametrize(
+    ("images", "labels", "error", "message"),
+    [
+        (np.zeros((4, 784)), np.zeros(4, int), TypeError, r"images must be float32, got float64"),
+        (np.zeros((4, 784), "f4"), np.zeros(4), TypeError, "labels must be integers, got float64"),
+        (np.zeros((4, 784), "f4"), np.zeros(3, int), ValueError, r"got \[4, 784\] and \[3\]"),
+        (np.zeros((0, 784), "f4"), np.zeros(0, int), ValueError, "N > 0"),
+        (np.full((4, 784), np.nan, "f4"), np.zeros(4, int), ValueError, "3136 values of the images are NaN"),
+        (np.zeros((4, 784), "f4"), np.full(4, -1), ValueError, "labels must not be negative, got -1"),
+    ],
+)
 def test_data_that_does_not_fit(cache, images, labels, error, message):
     with pytest.raises(error, match=message):
         train_shadows(1, images, labels, model=Tiny, progress=False)

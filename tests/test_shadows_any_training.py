@@ -39,8 +39,16 @@ def network():
 
 
 def trained(x, y, seed, net=None):
-    return fit_network(net or network(), torch.tensor(x), torch.tensor(y), nn.functional.cross_entropy, epochs=2, lr=0.1,
-                       seed=seed, progress=False).model
+    return fit_network(
+        net or network(),
+        torch.tensor(x),
+        torch.tensor(y),
+        nn.functional.cross_entropy,
+        epochs=2,
+        lr=0.1,
+        seed=seed,
+        progress=False,
+    ).model
 
 
 # ------------------------------------------------------------------------------------------------------------ inputs
@@ -70,9 +78,15 @@ def scale_with_torch(model, x):
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
 @pytest.mark.parametrize("size", [40, 100_000])  # from 1 MB on, joblib maps the array into the workers' memory
-@pytest.mark.parametrize(("fit", "answer", "who"), [
-    (scale_fit, distances, "fit"), (scale_labels, distances, "fit"), (means, scale_answer, "answer"),
-    (means, scale_with_torch, "answer")])
+@pytest.mark.parametrize(
+    ("fit", "answer", "who"),
+    [
+        (scale_fit, distances, "fit"),
+        (scale_labels, distances, "fit"),
+        (means, scale_answer, "answer"),
+        (means, scale_with_torch, "answer"),
+    ],
+)
 def test_changing_the_inputs_in_place_is_refused_and_changes_nothing(n_jobs, size, fit, answer, who):
     x, y = np.resize(X, (size, 3)), np.resize(Y, size)
     before = x.copy()
@@ -141,9 +155,20 @@ def grow_list(x, y, seed):
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
-@pytest.mark.parametrize("fit", [grow_network, same_weights, grow_estimator, grow_inside, grow_pipeline, grow_list,
-                                 lambda x, y, seed: (GLOBAL, 1), lambda x, y, seed: {"net": GLOBAL},
-                                 lambda x, y, seed: GLOBAL.forward])
+@pytest.mark.parametrize(
+    "fit",
+    [
+        grow_network,
+        same_weights,
+        grow_estimator,
+        grow_inside,
+        grow_pipeline,
+        grow_list,
+        lambda x, y, seed: (GLOBAL, 1),
+        lambda x, y, seed: {"net": GLOBAL},
+        lambda x, y, seed: GLOBAL.forward,
+    ],
+)
 def test_one_model_for_two_shadows_is_refused(fit, n_jobs):
     if n_jobs == 2 and fit.__name__ == "<lambda>":
         pytest.skip("sent to the workers by value, with a model for each task")
@@ -155,13 +180,23 @@ SCALER = StandardScaler().fit(X)
 FEATURES = nn.Linear(3, 3).requires_grad_(False)
 
 
-@pytest.mark.parametrize("fit", [
-    means, trained, lambda x, y, seed: None, lambda x, y, seed: seed, lambda x, y, seed: "constant",
-    lambda x, y, seed: [1], lambda x, y, seed: {"a": means(x, y, seed)},
-    lambda x, y, seed: (means(x, y, seed), SCALER.mean_),
-    lambda x, y, seed: make_pipeline(SCALER, SGDClassifier().fit(x, y)), lambda x, y, seed: Wrapped(seed),
-    lambda x, y, seed: nn.Sequential(FEATURES, nn.Linear(3, 2)), lambda x, y, seed: (lambda x: seed),
-])
+@pytest.mark.parametrize(
+    "fit",
+    [
+        means,
+        trained,
+        lambda x, y, seed: None,
+        lambda x, y, seed: seed,
+        lambda x, y, seed: "constant",
+        lambda x, y, seed: [1],
+        lambda x, y, seed: {"a": means(x, y, seed)},
+        lambda x, y, seed: (means(x, y, seed), SCALER.mean_),
+        lambda x, y, seed: make_pipeline(SCALER, SGDClassifier().fit(x, y)),
+        lambda x, y, seed: Wrapped(seed),
+        lambda x, y, seed: nn.Sequential(FEATURES, nn.Linear(3, 2)),
+        lambda x, y, seed: lambda x: seed,
+    ],
+)
 def test_fresh_models_are_never_refused(fit):
     """Many objects, made and gone: their ids come back, and do not count."""
     for _ in range(2):  # a second run in the same process, too
@@ -184,8 +219,14 @@ def test_the_same_key_with_another_fit_or_answer_is_another_bank(cache):
     def made(scale):
         return lambda x, y, seed: means(x, y, seed) * scale
 
-    variants = [(means, Asker(2, 0.1)), (means, Asker(2, 0.2)), (means, Asker(3, 0.1)), (made(2), Asker(2, 0.1)),
-                (made(3), Asker(2, 0.1)), (functools.partial(means), Asker(2, 0.1))]
+    variants = [
+        (means, Asker(2, 0.1)),
+        (means, Asker(2, 0.2)),
+        (means, Asker(3, 0.1)),
+        (made(2), Asker(2, 0.1)),
+        (made(3), Asker(2, 0.1)),
+        (functools.partial(means), Asker(2, 0.1)),
+    ]
     for _ in range(2):
         banks = [train_shadows(2, X, Y, fit=fit, answer=answer, key="k", **QUIET) for fit, answer in variants]
         assert len(list(cache.glob("shadows/*"))) == len(variants)
@@ -195,8 +236,9 @@ def test_the_same_key_with_another_fit_or_answer_is_another_bank(cache):
 def test_what_cannot_be_told_is_trained_each_time(cache):
     hidden = (i for i in range(3))
     with pytest.warns(UserWarning, match="not kept in the cache.*hidden of fit"):
-        bank = train_shadows(2, X, Y, fit=lambda x, y, seed: means(x, y, seed) if hidden else None, answer=distances,
-                             key="k", **QUIET)
+        bank = train_shadows(
+            2, X, Y, fit=lambda x, y, seed: means(x, y, seed) if hidden else None, answer=distances, key="k", **QUIET
+        )
     assert len(bank) == 2 and not list(cache.iterdir())
 
 
@@ -206,8 +248,9 @@ def test_another_draw_is_trained_again_and_the_same_is_used_again(cache, monkeyp
     options = {"model": network, "epochs": 1} if own else {"fit": means, "answer": distances, "key": "k"}
     first = train_shadows(3, X, Y, **options, **QUIET)
     trainings, original = [], shadows._parallel
-    monkeypatch.setattr(shadows, "_parallel", lambda draws, *rest: trainings.append([d.index for d in draws])
-                        or original(draws, *rest))
+    monkeypatch.setattr(
+        shadows, "_parallel", lambda draws, *rest: trainings.append([d.index for d in draws]) or original(draws, *rest)
+    )
 
     def other_members(*arguments):
         mask = draw(*arguments)
@@ -244,12 +287,14 @@ def test_frozen_weights_are_kept_by_both_farms_and_belong_to_the_key(cache):
             with torch.no_grad():
                 net[0].requires_grad_(False).weight.fill_(value)
             return net
+
         return model
 
     options = {"epochs": 2, "lr": 0.1, "keep_models": True, **QUIET}
     for value in (0.5, 1.0):
-        one_by_one, together = (train_shadows(2, X, Y, model=made(value), method=method, **options)
-                                for method in ("sequential", "vmap"))
+        one_by_one, together = (
+            train_shadows(2, X, Y, model=made(value), method=method, **options) for method in ("sequential", "vmap")
+        )
         np.testing.assert_allclose(one_by_one.logits, together.logits, atol=1e-4)
         for model in (*one_by_one.models, *together.models):
             assert (model[0].weight == value).all() and model[2].weight.std() > 0
@@ -263,9 +308,16 @@ def answers(models) -> np.ndarray:
     return np.stack([shadows.module_logits(model, X) for model in models])
 
 
-@pytest.mark.parametrize("options", [
-    {"model": network, "epochs": 2}, {"model": network, "epochs": 2, "method": "vmap"},
-    {"fit": trained, "key": "k", "model": network}, {"fit": trained}], ids=["own", "vmap", "key", "memory"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"model": network, "epochs": 2},
+        {"model": network, "epochs": 2, "method": "vmap"},
+        {"fit": trained, "key": "k", "model": network},
+        {"fit": trained},
+    ],
+    ids=["own", "vmap", "key", "memory"],
+)
 def test_kept_models_give_the_banks_answers(cache, options, monkeypatch):
     plain = train_shadows(3, X, Y, **{k: v for k, v in options.items() if k != "model" or "fit" not in options}, **QUIET)
     assert plain.models is None
@@ -290,12 +342,16 @@ def test_models_of_any_kind_are_kept_in_memory_only(cache):
         train_shadows(2, X, Y, fit=means, answer=distances, key="k", keep_models=True, model=network, **QUIET)
 
 
-@pytest.mark.parametrize(("options", "words"), [
-    ({"fit": means, "epochs": 3}, "epochs would have no effect: with fit"),
-    ({"fit": means, "model": network}, "model would have no effect"),
-    ({"key": "k"}, "answer and key go with fit"), ({"answer": distances}, "answer and key go with fit"),
-    ({"epoch": 3}, "unexpected keyword argument 'epoch'"),
-])
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"fit": means, "epochs": 3}, "epochs would have no effect: with fit"),
+        ({"fit": means, "model": network}, "model would have no effect"),
+        ({"key": "k"}, "answer and key go with fit"),
+        ({"answer": distances}, "answer and key go with fit"),
+        ({"epoch": 3}, "unexpected keyword argument 'epoch'"),
+    ],
+)
 def test_settings_that_do_not_go_together(options, words):
     with pytest.raises(TypeError, match=words):
         train_shadows(2, X, Y, **options, **QUIET)

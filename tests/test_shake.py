@@ -56,7 +56,12 @@ def test_exactly_the_fragile_claim_is_found_and_the_run_goes_on_after_it(folder,
     assert problems == ["01_tiny, Draws: 'the first draw' held in 1 of 3 shakes"] and not stale
     entry = record["01_tiny"]
     assert [row["words"] for row in entry["claims"]] == [
-        "a thousand draws are a thousand", "their mean", "how many are above zero", "the first draw", "sum of the weights"]
+        "a thousand draws are a thousand",
+        "their mean",
+        "how many are above zero",
+        "the first draw",
+        "sum of the weights",
+    ]
     assert len(entry["shakes"]) == 3 and not entry["errors"]
     weights = entry["claims"][-1]["values"]
     assert len(set(weights)) == 3, "a shake changes what is trained"
@@ -87,8 +92,9 @@ def test_a_band_too_narrow_for_its_spread_is_found_although_it_held(folder):
 
 
 def test_what_raises_is_a_problem_and_so_is_a_claim_that_is_not_reached(folder):
-    path = tiny(folder, DRAWS, "from mia_helpers import seeds\nif seeds.seed_shift():\n    1 / 0\n"
-                "checks.at_least('reached', 1, 0)")
+    path = tiny(
+        folder, DRAWS, "from mia_helpers import seeds\nif seeds.seed_shift():\n    1 / 0\nchecks.at_least('reached', 1, 0)"
+    )
     record = shake.shake_all([path], 2, folder / "record.json")
     problems, _ = shake.check(record, [path], 1)
     assert len(problems) == 2
@@ -112,20 +118,48 @@ def test_a_run_during_which_the_notebook_was_edited_is_a_problem_and_is_not_kept
     assert not list((folder / "cache").rglob("*.json"))
 
 
-@pytest.mark.parametrize(("values", "low", "high", "margin"), [
-    ([1.0, 2.0, 3.0], 0, 10, 2.0), ([1.0, 2.0, 3.0], None, 10, 8.0), ([1.0, 2.0, 3.0], 0, None, 2.0),
-    ([1.0, 2.0, 3.0], 4, 10, -2.0), ([1.0, 2.0, 3.0], None, None, None), ([2.0, 2.0], 0, 3, None),
-    ([2.0, 2.0], 2, None, None), ([2.0, 2.0], 3, None, 0.0),
-    ([None, None], None, None, None), ([1.0], 0, 3, None), ([1.0, 3.0], 0, 4, 2 / 2**0.5)])
+@pytest.mark.parametrize(
+    ("values", "low", "high", "margin"),
+    [
+        ([1.0, 2.0, 3.0], 0, 10, 2.0),
+        ([1.0, 2.0, 3.0], None, 10, 8.0),
+        ([1.0, 2.0, 3.0], 0, None, 2.0),
+        ([1.0, 2.0, 3.0], 4, 10, -2.0),
+        ([1.0, 2.0, 3.0], None, None, None),
+        ([2.0, 2.0], 0, 3, None),
+        ([2.0, 2.0], 2, None, None),
+        ([2.0, 2.0], 3, None, 0.0),
+        ([None, None], None, None, None),
+        ([1.0], 0, 3, None),
+        ([1.0, 3.0], 0, 4, 2 / 2**0.5),
+    ],
+)
 def test_margin(values, low, high, margin):
     assert shake.margin(values, low, high) == (None if margin is None else pytest.approx(margin))
 
 
 def test_a_notebook_that_was_edited_or_whose_modules_were_is_stale_but_not_one_whose_prose_was(folder, monkeypatch):
     path = tiny(folder, DRAWS)
-    record = {"01_tiny": {"fingerprint": shake.fingerprint(path), "errors": [], "shakes": {"one": ""}, "claims": [
-        {"section": "", "words": "", "held": 1, "margin": None, "missing": 0, "values": [None], "low": None, "high": None,
-         "one_band": True}]}}
+    record = {
+        "01_tiny": {
+            "fingerprint": shake.fingerprint(path),
+            "errors": [],
+            "shakes": {"one": ""},
+            "claims": [
+                {
+                    "section": "",
+                    "words": "",
+                    "held": 1,
+                    "margin": None,
+                    "missing": 0,
+                    "values": [None],
+                    "low": None,
+                    "high": None,
+                    "one_band": True,
+                }
+            ],
+        }
+    }
     assert shake.check(record, [path], 1) == ([], [])
     notebook = nbformat.read(path, as_version=4)
     notebook.cells[0].source += "\n\nMore prose."
@@ -162,13 +196,19 @@ def test_a_killed_kernel_is_a_problem_and_the_other_runs_go_on(folder):
 
 
 def test_too_few_shakes_and_claims_that_differ_are_problems(folder):
-    path = tiny(folder, DRAWS, "from mia_helpers import seeds\n"
-                "checks.at_least('ratio', float('inf') if seeds.seed_shift() else 2.0, 1)\n"
-                "checks.between('moved', 0, -1 - seeds.seed_shift(), 1)")
+    path = tiny(
+        folder,
+        DRAWS,
+        "from mia_helpers import seeds\n"
+        "checks.at_least('ratio', float('inf') if seeds.seed_shift() else 2.0, 1)\n"
+        "checks.between('moved', 0, -1 - seeds.seed_shift(), 1)",
+    )
     record = shake.shake_all([path], 2, folder / "record.json")
     assert shake.check(record, [path])[0] == [
-        "01_tiny: 2 shakes, fewer than 8", "01_tiny, Draws: 'ratio' is not finite in every shake",
-        "01_tiny, Draws: 'moved' has another band in another shake"]
+        "01_tiny: 2 shakes, fewer than 8",
+        "01_tiny, Draws: 'ratio' is not finite in every shake",
+        "01_tiny, Draws: 'moved' has another band in another shake",
+    ]
 
 
 def test_a_record_without_claims_is_a_problem(folder):
@@ -203,10 +243,23 @@ def test_the_shift_changes_every_draw_and_every_key_and_nothing_else(monkeypatch
     def draws():
         halves = draw_halves(1, 50, seed=3)
         members = digits.split(20, 20, seed=3)[0].fingerprint
-        bank = train_shadows(2, [[0.0]] * 8, [0, 1] * 4, fit=lambda x, y, seed: seed, progress=False, n_jobs=1,
-                             answer=lambda seed, x: [[seed % 1000, 0]] * len(x))
-        return [halves.tobytes(), members, draw_patients(5, seed=3)[0].tobytes(), bank.member_mask.tobytes(),
-                bank.logits.tobytes(), cache.name_of({"key": 1})]
+        bank = train_shadows(
+            2,
+            [[0.0]] * 8,
+            [0, 1] * 4,
+            fit=lambda x, y, seed: seed,
+            progress=False,
+            n_jobs=1,
+            answer=lambda seed, x: [[seed % 1000, 0]] * len(x),
+        )
+        return [
+            halves.tobytes(),
+            members,
+            draw_patients(5, seed=3)[0].tobytes(),
+            bank.member_mask.tobytes(),
+            bank.logits.tobytes(),
+            cache.name_of({"key": 1}),
+        ]
 
     plain = draws()
     monkeypatch.setenv("MIA_SEED_SHIFT", "0")
@@ -224,8 +277,9 @@ def test_workers_get_the_callers_shift(monkeypatch):
 
     for text in ("0", "1000", "0"):  # loky keeps its processes, and what they have in their environment
         monkeypatch.setenv("MIA_SEED_SHIFT", text)
-        bank = train_shadows(2, inputs, labels, fit=shift, progress=False, n_jobs=2,
-                             answer=lambda shift, x: [[shift, 0]] * len(x))
+        bank = train_shadows(
+            2, inputs, labels, fit=shift, progress=False, n_jobs=2, answer=lambda shift, x: [[shift, 0]] * len(x)
+        )
         assert set(bank.logits[..., 0].ravel()) == {int(text)}
 
 
@@ -253,12 +307,14 @@ def test_claims_are_written_down_and_do_not_stop(monkeypatch, tmp_path, capsys):
         {"words": "b", "value": 0.3, "low": 0.5, "high": None, "held": False},
         {"words": "c", "value": None, "low": None, "high": 0.5, "held": False},
         {"words": "d", "value": None, "low": None, "high": None, "held": False},
-        {"words": "the solution of exercise 2.1 passes its check", "value": None, "low": None, "high": None, "held": False}]
+        {"words": "the solution of exercise 2.1 passes its check", "value": None, "low": None, "high": None, "held": False},
+    ]
     assert "✗ b is 0.3, not at least 0.5" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("check", "limit", "good", "bad"), [
-    (checks.at_least, "at least", 0.5, 0.49), (checks.at_most, "at most", 0.5, 0.51)])
+@pytest.mark.parametrize(
+    ("check", "limit", "good", "bad"), [(checks.at_least, "at least", 0.5, 0.49), (checks.at_most, "at most", 0.5, 0.51)]
+)
 def test_one_sided_claims(monkeypatch, capsys, check, limit, good, bad):
     monkeypatch.delenv("MIA_CLAIMS_FILE", raising=False)
     check("share", good, 0.5)

@@ -15,8 +15,16 @@ from scipy.special import log_softmax, logsumexp
 
 from mia_helpers import signals
 
-ALL = [signals.max_confidence, signals.true_class_confidence, signals.negative_loss, signals.negative_entropy,
-       signals.negative_modified_entropy, signals.logit_confidence, signals.hinge, signals.correctness]
+ALL = [
+    signals.max_confidence,
+    signals.true_class_confidence,
+    signals.negative_loss,
+    signals.negative_entropy,
+    signals.negative_modified_entropy,
+    signals.logit_confidence,
+    signals.hinge,
+    signals.correctness,
+]
 LABEL_FREE = [signals.max_confidence, signals.negative_entropy]
 LABELLED = [signal for signal in ALL if signal not in LABEL_FREE]
 
@@ -110,22 +118,33 @@ def test_inputs_are_left_as_they_were(signal):
 
 
 @pytest.mark.parametrize("signal", ALL, ids=by_name)
-@given(logits=arrays(np.float64, (4, 5), elements=st.floats(-30, 30)), shift=arrays(np.int64, (4, 1),
-       elements=st.integers(-1000, 1000)), labels=arrays(np.int64, 4, elements=st.integers(0, 4)))
+@given(
+    logits=arrays(np.float64, (4, 5), elements=st.floats(-30, 30)),
+    shift=arrays(np.int64, (4, 1), elements=st.integers(-1000, 1000)),
+    labels=arrays(np.int64, 4, elements=st.integers(0, 4)),
+)
 @settings(max_examples=25, deadline=None)
 def test_a_constant_added_to_all_logits_of_an_example_changes_nothing(signal, logits, shift, labels):
     logits = np.round(logits * 1024) / 1024  # so that the shift itself loses no digits
     np.testing.assert_allclose(signal(logits + shift, labels), signal(logits, labels), rtol=1e-9, atol=1e-11)
 
 
-@given(logits=arrays(np.float64, (3, 4), elements=st.sampled_from([-1e4, -9999.0, -5e3, -1.0, 0.0, 1.0, 40.0, 9999.0, 1e4])),
-       labels=arrays(np.int64, 3, elements=st.integers(0, 3)))
+@given(
+    logits=arrays(np.float64, (3, 4), elements=st.sampled_from([-1e4, -9999.0, -5e3, -1.0, 0.0, 1.0, 40.0, 9999.0, 1e4])),
+    labels=arrays(np.int64, 3, elements=st.integers(0, 3)),
+)
 @settings(max_examples=100, deadline=None)
 def test_extreme_logits_give_finite_signals_within_their_ranges(logits, labels):
-    ranges = {signals.max_confidence: (1 / 4, 1), signals.true_class_confidence: (0, 1), signals.correctness: (0, 1),
-              signals.negative_loss: (-2e4 - 2, 0), signals.negative_entropy: (-ln(4), 0),
-              signals.negative_modified_entropy: (-math.inf, 0), signals.logit_confidence: (-2e4 - 2, 2e4),
-              signals.hinge: (-2e4, 2e4)}
+    ranges = {
+        signals.max_confidence: (1 / 4, 1),
+        signals.true_class_confidence: (0, 1),
+        signals.correctness: (0, 1),
+        signals.negative_loss: (-2e4 - 2, 0),
+        signals.negative_entropy: (-ln(4), 0),
+        signals.negative_modified_entropy: (-math.inf, 0),
+        signals.logit_confidence: (-2e4 - 2, 2e4),
+        signals.hinge: (-2e4, 2e4),
+    }
     assert set(ranges) == set(ALL)
     for signal, (low, high) in ranges.items():
         found = signal(logits, labels)
@@ -163,7 +182,7 @@ def test_modified_entropy_of_confident_right_answers_is_not_rounding_noise(gap):
     """Members sit here. With q = 1 − p_y small, the definition gives −q² − Σ p_j² to first order."""
     logits = np.array([[gap, 0.0, -1.0, -2.0]])
     weights = [math.exp(z - gap) for z in (0.0, -1.0, -2.0)]
-    expected = -sum(weights) ** 2 - sum(w ** 2 for w in weights)
+    expected = -(sum(weights) ** 2) - sum(w**2 for w in weights)
     np.testing.assert_allclose(signals.negative_modified_entropy(logits, [0]), expected, rtol=1e-2)
 
 
@@ -223,8 +242,11 @@ def test_errors_say_what_is_wrong(signal, case):
 
 
 def test_every_public_signal_is_tested_here():
-    public = {f for name, f in vars(signals).items() if not name.startswith("_") and callable(f)
-              and getattr(f, "__module__", "") == signals.__name__}
+    public = {
+        f
+        for name, f in vars(signals).items()
+        if not name.startswith("_") and callable(f) and getattr(f, "__module__", "") == signals.__name__
+    }
     assert public == set(ALL)
 
 
@@ -250,11 +272,15 @@ def with_every_sum_written_out(signal, logits, y):
     terms = p * log_rest
     terms[rows, y] = 0
     return {
-        "max_confidence": p.max(-1), "true_class_confidence": np.exp(-np.logaddexp(0, -phi)),
-        "negative_loss": -np.logaddexp(0, -phi), "negative_entropy": (p * log_p).sum(-1),
-        "negative_modified_entropy": np.exp(log_rest[rows, y]) * log_p[rows, y] + terms.sum(-1), "logit_confidence": phi,
+        "max_confidence": p.max(-1),
+        "true_class_confidence": np.exp(-np.logaddexp(0, -phi)),
+        "negative_loss": -np.logaddexp(0, -phi),
+        "negative_entropy": (p * log_p).sum(-1),
+        "negative_modified_entropy": np.exp(log_rest[rows, y]) * log_p[rows, y] + terms.sum(-1),
+        "logit_confidence": phi,
         "hinge": np.array([row[label] - np.delete(row, label).max() for row, label in zip(z, y)]),
-        "correctness": (z.argmax(-1) == y).astype(float)}[signal.__name__]
+        "correctness": (z.argmax(-1) == y).astype(float),
+    }[signal.__name__]
 
 
 @st.composite

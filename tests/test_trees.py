@@ -40,8 +40,9 @@ def test_a_model_without_probabilities_is_refused():
         probabilities(RidgeClassifier().fit(X, Y), X, 2)
 
 
-@pytest.mark.parametrize(("labels", "shown"), [([0, 2], "0, 2"), ([-1, 1], "-1, 1"), (["a", "b"], "'a', 'b'"),
-                                               ([0.0, 1.0], "0.0, 1.0")])
+@pytest.mark.parametrize(
+    ("labels", "shown"), [([0, 2], "0, 2"), ([-1, 1], "-1, 1"), (["a", "b"], "'a', 'b'"), ([0.0, 1.0], "0.0, 1.0")]
+)
 def test_classes_that_are_not_numbered_from_0_are_refused(labels, shown):
     with pytest.raises(ValueError, match=rf"integers in 0 … 1, got \[{shown}\]"):
         probabilities(DecisionTreeClassifier().fit([[0.0], [1.0]], labels), X, 2)

@@ -126,12 +126,18 @@ def test_one_roc_in_given_axes():
 
 
 def test_learning_curves():
-    history = {"loss": [2.0, 1.0, 0.5], "accuracy": [0.3, 0.6, 0.9],
-               "validation_loss": [2.1, 1.5, 1.2], "validation_accuracy": [0.2, 0.5, 0.6]}
+    history = {
+        "loss": [2.0, 1.0, 0.5],
+        "accuracy": [0.3, 0.6, 0.9],
+        "validation_loss": [2.1, 1.5, 1.2],
+        "validation_accuracy": [0.2, 0.5, 0.6],
+    }
     figure = plots.learning_curves(history, names=("seen", "unseen"))
     assert isinstance(figure, Figure)
-    assert [(ax.get_xlabel(), ax.get_ylabel()) for ax in figure.axes] == [("epoch", "cross-entropy (nats)"),
-                                                                         ("epoch", "accuracy")]
+    assert [(ax.get_xlabel(), ax.get_ylabel()) for ax in figure.axes] == [
+        ("epoch", "cross-entropy (nats)"),
+        ("epoch", "accuracy"),
+    ]
     for ax, quantity in zip(figure.axes, ("loss", "accuracy")):
         seen, unseen = ax.lines
         assert seen.get_xdata().tolist() == [1, 2, 3] and seen.get_ydata().tolist() == history[quantity]
@@ -166,7 +172,7 @@ def test_estimates(chance):
     assert isinstance(ax, Axes) and ax.get_xlabel() == "AUC"
     assert len(ax.lines) == 2 * len(rows) + (chance is not None)
     for y, estimate in enumerate(rows.values()):
-        bar, point = ax.lines[2 * y:2 * y + 2]
+        bar, point = ax.lines[2 * y : 2 * y + 2]
         assert bar.get_xydata().tolist() == [[estimate.low, y], [estimate.high, y]]
         assert point.get_xydata().tolist() == [[estimate.value, y]]
     assert [tick.get_text() for tick in ax.get_yticklabels()] == list(rows)
@@ -221,8 +227,10 @@ def test_an_error_anywhere_in_the_sweep_is_raised(monkeypatch, control, bad):
     assert control
 
 
-@pytest.mark.parametrize(("numbers", "kind"), [((1, 9, 2, 3), "IntSlider"), ((0.0, 1.0, 0.1, 0.5), "FloatSlider"),
-                                           ((0, 1, 0.1, 0.5), "FloatSlider")])
+@pytest.mark.parametrize(
+    ("numbers", "kind"),
+    [((1, 9, 2, 3), "IntSlider"), ((0.0, 1.0, 0.1, 0.5), "FloatSlider"), ((0, 1, 0.1, 0.5), "FloatSlider")],
+)
 def test_slider_is_shown_with_its_range(monkeypatch, control, numbers, kind):
     monkeypatch.delenv("MIA_SWEEP_SLIDERS", raising=False)
     calls, (low, high, step, start) = [], numbers
@@ -263,8 +271,10 @@ def test_between_prints_the_band_and_not_the_value(capsys, value):
     assert capsys.readouterr().out == "✓ accuracy lies in [0.25, 0.5]\n"
 
 
-@pytest.mark.parametrize(("value", "text"), [(0.51237, "0.5124"), (0.1, "0.1"), (float("nan"), "nan"), (float("inf"), "inf"),
-                                         (Estimate(0.6, 0.3, 0.7), "0.6")])
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.51237, "0.5124"), (0.1, "0.1"), (float("nan"), "nan"), (float("inf"), "inf"), (Estimate(0.6, 0.3, 0.7), "0.6")],
+)
 def test_between_says_what_was_measured(capsys, value, text):
     with pytest.raises(AssertionError) as error:
         checks.between("accuracy", value, 0.25, 0.5)
@@ -284,14 +294,17 @@ def stop():
     raise KeyError("n_members")
 
 
-@pytest.mark.parametrize(("check", "line"), [
-    (lambda: None, "✓ exercise 2.1: the gap grows"),
-    (lambda: checks.NOT_ATTEMPTED, "… exercise 2.1 not attempted yet"),
-    (lambda: "the sign is wrong", "✗ exercise 2.1, not yet: the sign is wrong"),
-    (stop, "✗ exercise 2.1, not yet: it stops with KeyError: 'n_members'"),
-    (lambda: [][0], "✗ exercise 2.1, not yet: it stops with IndexError: list index out of range"),
-    (lambda: checks.holds("x", False), "✗ exercise 2.1, not yet: it stops with AssertionError: ✗ not so: x"),
-])
+@pytest.mark.parametrize(
+    ("check", "line"),
+    [
+        (lambda: None, "✓ exercise 2.1: the gap grows"),
+        (lambda: checks.NOT_ATTEMPTED, "… exercise 2.1 not attempted yet"),
+        (lambda: "the sign is wrong", "✗ exercise 2.1, not yet: the sign is wrong"),
+        (stop, "✗ exercise 2.1, not yet: it stops with KeyError: 'n_members'"),
+        (lambda: [][0], "✗ exercise 2.1, not yet: it stops with IndexError: list index out of range"),
+        (lambda: checks.holds("x", False), "✗ exercise 2.1, not yet: it stops with AssertionError: ✗ not so: x"),
+    ],
+)
 def test_exercise_verdicts(capsys, check, line):
     assert checks.exercise("2.1", check, "the gap grows") is None
     lines = capsys.readouterr().out.splitlines()

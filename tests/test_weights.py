@@ -78,8 +78,9 @@ LAYERS = {
     "plain": lambda: nn.Sequential(nn.Linear(6, 6), nn.BatchNorm1d(6), nn.Linear(6, 3)),
     "tied": Tied,
     "attention": lambda: Sequence(nn.MultiheadAttention(4, 2, batch_first=True), attention=True),
-    "transformer": lambda: nn.Sequential(nn.Unflatten(1, (1, 6)), nn.TransformerEncoderLayer(6, 2, 8, batch_first=True),
-                                         nn.Flatten(), nn.Linear(6, 3)),
+    "transformer": lambda: nn.Sequential(
+        nn.Unflatten(1, (1, 6)), nn.TransformerEncoderLayer(6, 2, 8, batch_first=True), nn.Flatten(), nn.Linear(6, 3)
+    ),
     "weight_norm": lambda: nn.Sequential(parametrizations.weight_norm(nn.Linear(6, 6)), nn.Linear(6, 3)),
     "orthogonal": lambda: nn.Sequential(parametrizations.orthogonal(nn.Linear(6, 6)), nn.Linear(6, 3)),
     "spectral_norm": spectral_pair,
@@ -148,12 +149,16 @@ def test_ordinary_models_draw_as_they_always_did():
     assert torch.equal(state(model), state(plain))
 
 
-@pytest.mark.parametrize("trained", [
-    lambda model: fit(model, PICTURES.images, Y, F.cross_entropy, **FAST),
-    lambda model: load_or_fit(model, PICTURES.images, Y, F.cross_entropy, **FAST),
-    lambda model: train_private(model, PICTURES, 8.0, 1e-3, **FAST),
-    lambda model: load_or_train_private(model, PICTURES, 8.0, 1e-3, **FAST),
-], ids=["fit", "load_or_fit", "private", "load_or_train_private"])
+@pytest.mark.parametrize(
+    "trained",
+    [
+        lambda model: fit(model, PICTURES.images, Y, F.cross_entropy, **FAST),
+        lambda model: load_or_fit(model, PICTURES.images, Y, F.cross_entropy, **FAST),
+        lambda model: train_private(model, PICTURES, 8.0, 1e-3, **FAST),
+        lambda model: load_or_train_private(model, PICTURES, 8.0, 1e-3, **FAST),
+    ],
+    ids=["fit", "load_or_fit", "private", "load_or_train_private"],
+)
 def test_frozen_weights_stay_and_count(trained, tmp_path):
     def made(seed):
         model = half_frozen(seed)
@@ -199,11 +204,14 @@ def old_weight_norm():
         return nn.utils.weight_norm(nn.Linear(6, 6))
 
 
-@pytest.mark.parametrize(("layer", "words"), [
-    (Half, r"layer '1' \(Half\) holds weights of its own.*it must draw 'b'"),
-    (old_weight_norm, r"layer '1' \(Linear\) holds weights of its own.*it must draw 'weight_[gv]'"),
-    (lambda: nn.LazyLinear(3), "1.weight, 1.bias have no shape yet; call the model once"),
-])
+@pytest.mark.parametrize(
+    ("layer", "words"),
+    [
+        (Half, r"layer '1' \(Half\) holds weights of its own.*it must draw 'b'"),
+        (old_weight_norm, r"layer '1' \(Linear\) holds weights of its own.*it must draw 'weight_[gv]'"),
+        (lambda: nn.LazyLinear(3), "1.weight, 1.bias have no shape yet; call the model once"),
+    ],
+)
 def test_a_layer_that_is_not_wholly_drawn_is_refused_and_left_as_it_was(layer, words):
     model = nn.Sequential(nn.Linear(6, 6), layer())
     before = model[0].weight.clone(), [p.clone() for p in model[1].parameters() if not nn.parameter.is_lazy(p)]

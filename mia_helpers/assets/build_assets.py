@@ -55,8 +55,13 @@ CANVAS = 256  # letters are drawn this large, then reduced to 20 pixels
 def fetch(package: str, version: str, sha256: str) -> tarfile.TarFile:
     """The npm package as an open tar file, or an error if it is not the one this script was written for."""
     with tempfile.TemporaryDirectory() as folder:
-        name = subprocess.run(["npm", "pack", "--silent", f"{package}@{version}"], cwd=folder, check=True,
-                              capture_output=True, text=True).stdout.strip().splitlines()[-1]
+        name = (
+            subprocess.run(
+                ["npm", "pack", "--silent", f"{package}@{version}"], cwd=folder, check=True, capture_output=True, text=True
+            )
+            .stdout.strip()
+            .splitlines()[-1]
+        )
         content = (Path(folder) / name).read_bytes()
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
@@ -91,13 +96,15 @@ def digits() -> np.ndarray:
 def draw_letter(character: str, font: ImageFont.FreeTypeFont, rng: np.random.Generator) -> np.ndarray:
     """One letter with random stroke, slant, width and turn, normalised the way MNIST was: float [28, 28] in [0, 255]."""
     image = Image.new("L", (2 * CANVAS, 2 * CANVAS))
-    ImageDraw.Draw(image).text((CANVAS, CANVAS), character, fill=255, font=font, anchor="mm",
-                               stroke_width=int(rng.integers(2, 9)))
+    ImageDraw.Draw(image).text(
+        (CANVAS, CANVAS), character, fill=255, font=font, anchor="mm", stroke_width=int(rng.integers(2, 9))
+    )
     slant, turn, width = rng.normal(0, 0.15), rng.normal(0, 0.08), rng.uniform(0.75, 1.25)
     matrix = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) @ [[1 / width, slant], [0, 1]]
     shift = CANVAS - matrix @ [CANVAS, CANVAS]
-    image = image.transform(image.size, Image.Transform.AFFINE,
-                            (*matrix[0], shift[0], *matrix[1], shift[1]), Image.Resampling.BILINEAR)
+    image = image.transform(
+        image.size, Image.Transform.AFFINE, (*matrix[0], shift[0], *matrix[1], shift[1]), Image.Resampling.BILINEAR
+    )
     image = image.crop(image.getbbox())
     scale = 20 / max(image.size)
     small = image.resize([max(1, round(side * scale)) for side in image.size], Image.Resampling.BOX)
@@ -108,7 +115,7 @@ def draw_letter(character: str, font: ImageFont.FreeTypeFont, rng: np.random.Gen
     left = round(13.5 - (pixels.sum(0) @ np.arange(width)) / pixels.sum())
     top, left = np.clip(top, 0, 28 - height), np.clip(left, 0, 28 - width)
     field = np.zeros((28, 28))
-    field[top:top + height, left:left + width] = pixels
+    field[top : top + height, left : left + width] = pixels
     return field * (255 / field.max())
 
 

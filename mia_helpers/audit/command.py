@@ -40,19 +40,30 @@ def load(path: str | Path) -> dict[str, np.ndarray]:
         for name in set(found) & set(ARRAYS):
             try:
                 arrays[name] = archive[name]
-            except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError,
-                    MemoryError) as error:
+            except (
+                ValueError,
+                EOFError,
+                zipfile.BadZipFile,
+                zlib.error,
+                NotImplementedError,
+                RuntimeError,
+                MemoryError,
+            ) as error:
                 if "pickle" in str(error):
-                    raise InputError(f"array {name} in {path} holds pickled objects, which could run code and are refused; "
-                                     "save it as numbers or strings") from error
-                raise InputError(f"array {name} in {path} cannot be read ({_one_line(error)}); is the file cut "
-                                 "off?") from error
+                    raise InputError(
+                        f"array {name} in {path} holds pickled objects, which could run code and are refused; "
+                        "save it as numbers or strings"
+                    ) from error
+                raise InputError(
+                    f"array {name} in {path} cannot be read ({_one_line(error)}); is the file cut off?"
+                ) from error
     missing = [name for name in ("labels", "is_member") if name not in arrays]
     if missing := missing + ["logits or probabilities"] * ("logits" not in arrays and "probabilities" not in arrays):
         raise InputError(f"{path} lacks {', '.join(missing)}; it holds {', '.join(found) or 'nothing'}")
     if unknown := sorted(set(found) - set(ARRAYS)):
-        raise InputError(f"{path} holds arrays that the audit does not know: {', '.join(unknown)}; it knows "
-                         f"{', '.join(ARRAYS)}")
+        raise InputError(
+            f"{path} holds arrays that the audit does not know: {', '.join(unknown)}; it knows {', '.join(ARRAYS)}"
+        )
     return arrays
 
 
@@ -63,15 +74,22 @@ def main(arguments: list[str] | None = None) -> int:
     not 1, with which Python would end, since that says "above".
     """
     parser = argparse.ArgumentParser(
-        prog="python -m mia_helpers.audit", description="Audit a model's answers for membership leakage.",
+        prog="python -m mia_helpers.audit",
+        description="Audit a model's answers for membership leakage.",
         epilog="Exit code: 0 below the gate (or no gate), 1 above it, 2 for input that cannot be used, 3 for a "
-               "mistake in the audit itself.")
+        "mistake in the audit itself.",
+    )
     parser.add_argument("file", help=f".npz file with arrays from {', '.join(ARRAYS)}")
-    parser.add_argument("--fail-above-tpr", type=float, metavar="RATE", help="exit with 1 if the strongest attack's "
-                        "true-positive rate is above this")
+    parser.add_argument(
+        "--fail-above-tpr",
+        type=float,
+        metavar="RATE",
+        help="exit with 1 if the strongest attack's true-positive rate is above this",
+    )
     parser.add_argument("--at-fpr", type=float, default=0.01, metavar="RATE", help="… at this false-positive rate (0.01)")
-    parser.add_argument("--strict", action="store_true",
-                        help="exit with 2 if members and non-members differ without the model")
+    parser.add_argument(
+        "--strict", action="store_true", help="exit with 2 if members and non-members differ without the model"
+    )
     parser.add_argument("--confidence", type=float, default=0.95, help="of all statements together (0.95)")
     parser.add_argument("--seed", type=int, default=0)
     for kind in ("json", "markdown", "html"):
@@ -97,8 +115,11 @@ def _checked(options: argparse.Namespace) -> int:
     references = References(shadow_logits, shadow_probabilities, member_mask)
     settings = Settings(at_fpr=options.at_fpr, confidence=options.confidence, seed=options.seed)
     report = audit(**arrays, references=references, settings=settings)
-    for file, text in ((options.json, report.to_json), (options.markdown, report.to_markdown),
-                       (options.html, report._repr_html_)):
+    for file, text in (
+        (options.json, report.to_json),
+        (options.markdown, report.to_markdown),
+        (options.html, report._repr_html_),
+    ):
         if file is not None:
             Path(file).write_text(text() + "\n", encoding="utf-8")
     print(report.summary())
@@ -108,8 +129,10 @@ def _checked(options: argparse.Namespace) -> int:
     if options.fail_above_tpr is None:
         return 0
     shut = report.exceeds(options.fail_above_tpr)
-    print(f"gate {'SHUT' if shut else 'open'}: TPR {report.tpr.value:.3f} at {report.at_fpr:.3g} FPR, "
-          f"{'above' if shut else 'not above'} {options.fail_above_tpr:g}")
+    print(
+        f"gate {'SHUT' if shut else 'open'}: TPR {report.tpr.value:.3f} at {report.at_fpr:.3g} FPR, "
+        f"{'above' if shut else 'not above'} {options.fail_above_tpr:g}"
+    )
     return int(shut)
 
 

@@ -24,7 +24,7 @@ def _one_hot(values: np.ndarray) -> np.ndarray:
     """0 or 1 for each of the most frequent values, `[N, at most 50]`; no column if there is but one value."""
     names, counts = np.unique(values, return_counts=True)
     kept = names[np.argsort(-counts, kind="stable")[:MAX_CATEGORIES]]
-    return (values[:, None] == kept[None, :len(kept) if len(kept) > 1 else 0]).astype(np.float32)
+    return (values[:, None] == kept[None, : len(kept) if len(kept) > 1 else 0]).astype(np.float32)
 
 
 @threadpool_limits.wrap(limits=1)
@@ -49,8 +49,10 @@ def two_sample(examples: Examples, seed: int, level: float) -> tuple[list[Contro
     linear = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, class_weight="balanced", max_iter=500))
     boosted = boosted_trees(seed).set_params(max_features=min(1.0, 50 / x.shape[1]))
     folds = StratifiedKFold(5, shuffle=True, random_state=seed)
-    meaning = (f"a classifier that sees {', '.join(shown)} and never asks the model must not tell members from "
-               "non-members; somewhat below 0.5 is an artefact of cross-validation")
+    meaning = (
+        f"a classifier that sees {', '.join(shown)} and never asks the model must not tell members from "
+        "non-members; somewhat below 0.5 is an artefact of cross-validation"
+    )
     models = {"logistic regression": linear, "gradient boosting": boosted}
     if list(shown) == ["labels"]:
         del models["gradient boosting"]  # a weight for each label says all that there is to say
@@ -68,17 +70,23 @@ def warn(controls: list[Control], tested: list[str], warnings: list[str]) -> Non
     models = [c for name, c in failed.items() if name.startswith("blind model")]
     if classifiers:
         worst = max(classifiers, key=lambda c: c.auc.value)
-        warnings.append(f"Members and non-members differ WITHOUT the model: a blind classifier that sees only "
-                        f"{', '.join(tested)} tells them apart with AUC {worst.auc}. Whatever an attack finds may be this "
-                        "difference and not membership. Take non-members from the members' distribution: hold out a random "
-                        "part before training.")
+        warnings.append(
+            f"Members and non-members differ WITHOUT the model: a blind classifier that sees only "
+            f"{', '.join(tested)} tells them apart with AUC {worst.auc}. Whatever an attack finds may be this "
+            "difference and not membership. Take non-members from the members' distribution: hold out a random "
+            "part before training."
+        )
     if models:
         worst = max(models, key=lambda c: c.auc.value)
-        warnings.append(f"The attack works on a blind model too ({worst.name}: AUC {worst.auc}), which knows nothing of "
-                        "the target's members: it recognises something else than membership.")
+        warnings.append(
+            f"The attack works on a blind model too ({worst.name}: AUC {worst.auc}), which knows nothing of "
+            "the target's members: it recognises something else than membership."
+        )
     if any(name.startswith("permuted") for name in failed):
-        warnings.append("An attack seems to work with permuted memberships. By luck that happens in fewer than one audit in "
-                        "a hundred; repeat with another seed, and if it stays, mistrust all figures.")
+        warnings.append(
+            "An attack seems to work with permuted memberships. By luck that happens in fewer than one audit in "
+            "a hundred; repeat with another seed, and if it stays, mistrust all figures."
+        )
 
 
 def draws(bank: ShadowBank, is_member: np.ndarray, level: float) -> Control | None:
@@ -86,8 +94,14 @@ def draws(bank: ShadowBank, is_member: np.ndarray, level: float) -> Control | No
     counts = bank.member_mask.sum(0)
     if counts.min() == counts.max():
         return None
-    return control("draws of the reference models", counts.astype(float), is_member, True,
-                   "the number of reference models that had an example must not tell whether the target had it", level)
+    return control(
+        "draws of the reference models",
+        counts.astype(float),
+        is_member,
+        True,
+        "the number of reference models that had an example must not tell whether the target had it",
+        level,
+    )
 
 
 def permuted(name: str, scores: np.ndarray, examples: Examples, rng: np.random.Generator, level: float) -> Control:
@@ -95,14 +109,24 @@ def permuted(name: str, scores: np.ndarray, examples: Examples, rng: np.random.G
     order, is_member = np.argsort(examples.lots), examples.is_member
     truth = np.empty_like(is_member)
     truth[order] = rng.permutation(is_member[order])
-    return control(f"permuted memberships, {name}", scores, truth, True,
-                   "with members drawn by lot after the fact no attack can work", level)
+    return control(
+        f"permuted memberships, {name}",
+        scores,
+        truth,
+        True,
+        "with members drawn by lot after the fact no attack can work",
+        level,
+    )
 
 
-def blind_models(names: Iterable[str], blind: Mapping[str, np.ndarray], is_member: np.ndarray,
-                 level: float) -> list[Control]:
+def blind_models(
+    names: Iterable[str], blind: Mapping[str, np.ndarray], is_member: np.ndarray, level: float
+) -> list[Control]:
     """Attacks on a reference model, judged by the target's memberships."""
-    meaning = ("a reference model, whose members were drawn without looking at the target's, stands in for the target: what "
-               "is found there is not membership")
-    return [control(f"blind model, {name}", blind[name], is_member, False, meaning, level)
-            for name in names if name in blind]
+    meaning = (
+        "a reference model, whose members were drawn without looking at the target's, stands in for the target: what "
+        "is found there is not membership"
+    )
+    return [
+        control(f"blind model, {name}", blind[name], is_member, False, meaning, level) for name in names if name in blind
+    ]

@@ -34,7 +34,7 @@ class Examples:
         half = np.zeros(len(self), dtype=bool)
         for kind in (self.is_member, ~self.is_member):
             places = np.flatnonzero(kind)
-            half[places[np.argsort(self.lots[places])[:len(places) // 2]]] = True
+            half[places[np.argsort(self.lots[places])[: len(places) // 2]]] = True
         return half
 
     def sample(self, n: int, among: np.ndarray | None = None) -> np.ndarray:

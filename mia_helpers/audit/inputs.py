@@ -35,8 +35,9 @@ def checked_memberships(is_member: ArrayLike) -> np.ndarray:
     """Memberships as bool `[N]`, with members and non-members, or an error."""
     values = zeros_and_ones("is_member", is_member, 1, "[N]")
     if len(values) == 0 or values.all() or not values.any():
-        raise InputError(f"is_member says {int(values.sum())} of {len(values)} are members; an audit needs members and "
-                         "non-members")
+        raise InputError(
+            f"is_member says {int(values.sum())} of {len(values)} are members; an audit needs members and non-members"
+        )
     return values
 
 
@@ -50,15 +51,23 @@ def checked_labels(labels: ArrayLike, n: int) -> np.ndarray:
     return y.astype(np.int64)
 
 
-def checked_answers(logits: ArrayLike | None, probabilities: ArrayLike | None, model: object, inputs: ArrayLike | None,
-                    y: np.ndarray, floor: float | None, warnings: list[str],
-                    more_probabilities: bool = False) -> tuple[np.ndarray, float | None]:
+def checked_answers(
+    logits: ArrayLike | None,
+    probabilities: ArrayLike | None,
+    model: object,
+    inputs: ArrayLike | None,
+    y: np.ndarray,
+    floor: float | None,
+    warnings: list[str],
+    more_probabilities: bool = False,
+) -> tuple[np.ndarray, float | None]:
     """Logits `[N, C]`, and the floor: the one that was given, else the one chosen if they come from probabilities.
 
     A floor next to logits is refused, unless reference models may answer with probabilities (`more_probabilities`).
     """
-    given = [name for name, value in (("logits", logits), ("probabilities", probabilities), ("model", model))
-             if value is not None]
+    given = [
+        name for name, value in (("logits", logits), ("probabilities", probabilities), ("model", model)) if value is not None
+    ]
     if len(given) != 1:
         raise InputError(f"give one of logits, probabilities and model (with inputs), got {', '.join(given) or 'none'}")
     if model is not None:
@@ -70,8 +79,10 @@ def checked_answers(logits: ArrayLike | None, probabilities: ArrayLike | None, m
         z = _outputs("logits", logits, (len(y),), y)
         finite("logits", z, "; pass logits, not log(0)")
         if z.min() >= 0 and np.allclose(z[:1000].sum(1), 1, atol=1e-3):
-            warnings.append("The logits look like probabilities (not negative, each row sums to 1). If they are, pass them "
-                            "as probabilities: a softmax on top makes attacks weaker.")
+            warnings.append(
+                "The logits look like probabilities (not negative, each row sums to 1). If they are, pass them "
+                "as probabilities: a softmax on top makes attacks weaker."
+            )
         if floor is not None and not more_probabilities:
             raise InputError(f"floor={floor:g} is for probabilities, and all answers are logits; leave floor out")
         return z, floor
@@ -96,8 +107,9 @@ def _outputs(name: str, values: Any, leading: tuple[int, ...], y: np.ndarray) ->
     values = numbers(name, values)
     if values.ndim != len(leading) + 1 or values.shape[:-1] != leading or values.shape[-1] < 2:
         hint = "; for a binary model stack 1 − p and p" if values.ndim == len(leading) or values.shape[-1] == 1 else ""
-        raise InputError(f"{name} must have shape [{', '.join(map(str, leading))}, C] with C ≥ 2, got "
-                         f"{list(values.shape)}{hint}")
+        raise InputError(
+            f"{name} must have shape [{', '.join(map(str, leading))}, C] with C ≥ 2, got {list(values.shape)}{hint}"
+        )
     if y.max() >= values.shape[-1]:
         raise InputError(f"{name} have {values.shape[-1]} classes, but labels go up to {y.max()}; number the classes from 0")
     return values
@@ -110,8 +122,10 @@ def _checked_probabilities(name: str, p: np.ndarray) -> np.ndarray:
         raise InputError(f"{name} must lie in [0, 1], got {p.min():g} … {p.max():g}; are these logits?")
     sums = p.sum(-1)
     if (off := np.abs(sums - 1) > 1e-3).any():
-        raise InputError(f"{name} must sum to 1 for each example; {int(off.sum())} of {off.size} do not, one sums to "
-                         f"{sums[off].flat[0]:.4g}")
+        raise InputError(
+            f"{name} must sum to 1 for each example; {int(off.sum())} of {off.size} do not, one sums to "
+            f"{sums[off].flat[0]:.4g}"
+        )
     return p
 
 

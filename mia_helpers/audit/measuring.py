@@ -33,12 +33,19 @@ def auc_at_level(scores: np.ndarray, is_member: np.ndarray, level: float, found:
     ties = np.unique(scores, return_counts=True)[1].astype(float)
     variance = (m + n + 1 - (ties**3 - ties).sum() / ((m + n) * (m + n - 1))) / (12 * m * n)
     half = norm.ppf((1 + level) / 2) * np.sqrt(max(variance, 0.0))
-    return Estimate(found.value, float(max(0, min(found.low, found.value - half))),
-                    float(min(1, max(found.high, found.value + half))))
+    return Estimate(
+        found.value, float(max(0, min(found.low, found.value - half))), float(min(1, max(found.high, found.value + half)))
+    )
 
 
-def measured(scores: np.ndarray, examples: Examples, fixed_at_0: bool, reference: tuple[np.ndarray, np.ndarray] | None,
-             fprs: tuple[float, ...], level: float) -> tuple[AttackReport, str]:
+def measured(
+    scores: np.ndarray,
+    examples: Examples,
+    fixed_at_0: bool,
+    reference: tuple[np.ndarray, np.ndarray] | None,
+    fprs: tuple[float, ...],
+    level: float,
+) -> tuple[AttackReport, str]:
     """The attack's figures, and where its threshold is from.
 
     It is 0 for log-odds, else the best one of a reference model (its scores and memberships), else the best one on half of
@@ -56,8 +63,11 @@ def measured(scores: np.ndarray, examples: Examples, fixed_at_0: bool, reference
         other = attack_report(scores[~first_half], is_member[~first_half], threshold, (), level)
         report = replace(report, accuracy=other.accuracy, advantage=other.advantage)
     rates = {fpr: tpr_at_fpr(scores, is_member, fpr, level) for fpr in fprs}
-    return replace(report, auc=auc_at_level(scores, is_member, level, report.auc),
-                   tpr_at_fpr=SupportedRates(rates, report.n_non_members)), source
+    return replace(
+        report,
+        auc=auc_at_level(scores, is_member, level, report.auc),
+        tpr_at_fpr=SupportedRates(rates, report.n_non_members),
+    ), source
 
 
 def above_chance(report: AttackReport, level: float) -> bool:
@@ -67,8 +77,10 @@ def above_chance(report: AttackReport, level: float) -> bool:
     non-member would be negative hypergeometric.
     """
     m, n = report.n_members, report.n_non_members
-    lucky = [hypergeom.cdf(k := int(np.floor(fpr * n + 1e-9)), m + n, n, round(rate.value * m) + k)
-             for fpr, rate in report.tpr_at_fpr.items()]
+    lucky = [
+        hypergeom.cdf(k := int(np.floor(fpr * n + 1e-9)), m + n, n, round(rate.value * m) + k)
+        for fpr, rate in report.tpr_at_fpr.items()
+    ]
     return report.auc.low > 0.5 or min(lucky) < (1 - level) / 2
 
 
@@ -77,13 +89,26 @@ def epsilon(scores: dict[str, np.ndarray], examples: Examples, delta: float, lev
     is_member, first_half = examples.is_member, examples.first_half
     first = examples.sample(MAX_CALIBRATION, first_half)
     calibration = {name: (values[first], is_member[first]) for name, values in scores.items()}
-    name = max(scores, key=lambda name: (epsilon_lower_bound(*calibration[name], *calibration[name], delta, level),
-                                         auc(*calibration[name]).value))
+    name = max(
+        scores,
+        key=lambda name: (
+            epsilon_lower_bound(*calibration[name], *calibration[name], delta, level),
+            auc(*calibration[name]).value,
+        ),
+    )
     return epsilon_lower_bound(*calibration[name], scores[name][~first_half], is_member[~first_half], delta, level), name
 
 
-def measured_slice(scores: dict[str, np.ndarray], is_member: np.ndarray, level: float, column: str, value: str,
-                   places: np.ndarray, members: int, others: int) -> Slice:
+def measured_slice(
+    scores: dict[str, np.ndarray],
+    is_member: np.ndarray,
+    level: float,
+    column: str,
+    value: str,
+    places: np.ndarray,
+    members: int,
+    others: int,
+) -> Slice:
     """The attack whose AUC has the highest lower end on these examples, if there are enough of both kinds."""
     if min(members, others) < MIN_IN_SLICE:
         return Slice(column, value, members, others, None, None)

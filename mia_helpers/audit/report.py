@@ -141,17 +141,40 @@ class AuditReport:
     def to_dict(self) -> dict:
         """The report as plain dictionaries, lists, numbers and strings, after `JSON_SCHEMA`."""
         return {
-            "schema": "mia_helpers.audit", "schema_version": SCHEMA_VERSION, "status": self.status, "verdict": self.verdict,
-            "data": {"n_members": self.n_members, "n_non_members": self.n_non_members, "n_classes": self.n_classes,
-                     "n_shadows": self.n_shadows, "smallest_supported_fpr": 10 / self.n_non_members},
-            "at_fpr": self.at_fpr, "confidence": self.confidence, "level": self.level, "strongest": self.strongest,
+            "schema": "mia_helpers.audit",
+            "schema_version": SCHEMA_VERSION,
+            "status": self.status,
+            "verdict": self.verdict,
+            "data": {
+                "n_members": self.n_members,
+                "n_non_members": self.n_non_members,
+                "n_classes": self.n_classes,
+                "n_shadows": self.n_shadows,
+                "smallest_supported_fpr": 10 / self.n_non_members,
+            },
+            "at_fpr": self.at_fpr,
+            "confidence": self.confidence,
+            "level": self.level,
+            "strongest": self.strongest,
             "attacks": {name: _attack(report, self.threshold_from[name]) for name, report in self.attacks.items()},
             "epsilon": {"lower_bound": self.epsilon, "delta": self.delta, "attack": self.epsilon_attack},
-            "slices": [{"column": s.column, "value": s.value, "n_members": s.n_members, "n_non_members": s.n_non_members,
-                        "attack": s.attack, "auc": _if_any(s.auc), "above_chance": s.above_chance} for s in self.slices],
+            "slices": [
+                {
+                    "column": s.column,
+                    "value": s.value,
+                    "n_members": s.n_members,
+                    "n_non_members": s.n_non_members,
+                    "attack": s.attack,
+                    "auc": _if_any(s.auc),
+                    "above_chance": s.above_chance,
+                }
+                for s in self.slices
+            ],
             "exposed": [dict(vars(example)) for example in self.exposed],
             "controls": [{**vars(control), "auc": _estimate(control.auc)} for control in self.controls],
-            "not_run": dict(self.not_run), "warnings": list(self.warnings), "assumptions": list(self.assumptions),
+            "not_run": dict(self.not_run),
+            "warnings": list(self.warnings),
+            "assumptions": list(self.assumptions),
         }
 
     def to_json(self) -> str:
@@ -177,8 +200,10 @@ class AuditReport:
         parts += [f"<p>{escape(self._size())}</p>"]
         for title, header, rows, note in self._tables():
             head = "".join(f"<th>{escape(name)}</th>" for name in header)
-            body = "".join("<tr>" + "".join(f'<td style="text-align:left">{escape(value)}</td>' for value in row) + "</tr>"
-                           for row in rows)
+            body = "".join(
+                "<tr>" + "".join(f'<td style="text-align:left">{escape(value)}</td>' for value in row) + "</tr>"
+                for row in rows
+            )
             table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>" if rows else ""
             parts.append(f"<h4>{escape(title)}</h4>{table}<p>{escape(note)}</p>")
         items = "".join(f"<li>{escape(text)}</li>" for text in self.assumptions)
@@ -195,21 +220,28 @@ class AuditReport:
         widths = [max(map(len, column)) for column in zip(*rows)]
         lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
         controls = (f"{c.name} {c.auc.value:.3f} {'passed' if c.passed else 'FAILED'}" for c in self.controls)
-        lines += ["", f"Empirical ε ≥ {self.epsilon:.2f} ({self.epsilon_attack}, δ = {self.delta:g}).",
-                  f"Controls (AUC): {'; '.join(controls)}. {self.assumptions[0]}",
-                  f"Not run: {', '.join(self.not_run) or 'nothing'}."]
+        lines += [
+            "",
+            f"Empirical ε ≥ {self.epsilon:.2f} ({self.epsilon_attack}, δ = {self.delta:g}).",
+            f"Controls (AUC): {'; '.join(controls)}. {self.assumptions[0]}",
+            f"Not run: {', '.join(self.not_run) or 'nothing'}.",
+        ]
         return "\n".join(map(_printable_line, lines))
 
     def _size(self) -> str:
-        return (f"{self.n_members:,} members, {self.n_non_members:,} non-members, {self.n_classes} classes, "
-                f"{self.n_shadows} shadows or reference models. Smallest false-positive rate supported: "
-                f"{rounded_up(10 / self.n_non_members)}.")
+        return (
+            f"{self.n_members:,} members, {self.n_non_members:,} non-members, {self.n_classes} classes, "
+            f"{self.n_shadows} shadows or reference models. Smallest false-positive rate supported: "
+            f"{rounded_up(10 / self.n_non_members)}."
+        )
 
     def _tables(self) -> list[tuple[str, list[str], list[list[str]], str]]:
         """Title, header, rows, and the note below, of each table."""
         fprs = sorted(self.attacks[self.strongest].tpr_at_fpr, reverse=True)
-        attacks = [[name, *(str(r.tpr_at_fpr[fpr]) for fpr in fprs), str(r.auc), str(r.advantage), self.threshold_from[name]]
-                   for name, r in self.attacks.items()]
+        attacks = [
+            [name, *(str(r.tpr_at_fpr[fpr]) for fpr in fprs), str(r.auc), str(r.advantage), self.threshold_from[name]]
+            for name, r in self.attacks.items()
+        ]
         tested = [s for s in self.slices if s.auc is not None]
         too_small = len(self.slices) - len(tested)
         shown = sorted(tested, key=lambda s: -s.low)[:N_SLICES_SHOWN]
@@ -217,22 +249,49 @@ class AuditReport:
         note += f" {len(tested) - len(shown)} more are in the JSON." if len(tested) > len(shown) else ""
         note += f" {too_small} with fewer than {MIN_IN_SLICE} members or non-members were left out." if too_small else ""
         return [
-            ("Attacks", ["attack", *(f"TPR at {fpr:.3g} FPR" for fpr in fprs), "AUC", "advantage", "threshold from"],
-             attacks,
-             f"Strongest: {self.strongest}, by TPR at {self.at_fpr:.3g} FPR. Every interval is at {self.level:.2%}, so that "
-             f"all statements hold together with {self.confidence:.3g} and picking the strongest attack spoils none; its "
-             "value is still flattered a little by the picking. A TPR of 0 is no better than chance: the highest score is "
-             "then shared by more non-members than may be accused."),
-            ("Empirical ε", ["lower bound (nats)", "δ", "attack"],
-             [[f"{self.epsilon:.2f}", f"{self.delta:g}", self.epsilon_attack]],
-             "Attack and threshold chosen on one half of the examples, counted on the other. 0: nothing shown."),
-            ("Controls", ["control", "AUC", "verdict", "what it says"],
-             [[c.name, str(c.auc), "passed" if c.passed else "FAILED", c.meaning] for c in self.controls], ""),
-            ("Classes and groups", ["slice", "members", "non-members", "best attack", "AUC", "above chance"],
-             [[f"{s.column} {s.value}", str(s.n_members), str(s.n_non_members), str(s.attack), str(s.auc),
-               "yes" if s.above_chance else "no"] for s in shown], note),
-            ("Most exposed members", ["position", "label", "score", "non-members that score as high"],
-             [[str(x.index), str(x.label), f"{x.score:.4g}", f"{x.non_members_at_or_above:.2%}"] for x in self.exposed], ""),
+            (
+                "Attacks",
+                ["attack", *(f"TPR at {fpr:.3g} FPR" for fpr in fprs), "AUC", "advantage", "threshold from"],
+                attacks,
+                f"Strongest: {self.strongest}, by TPR at {self.at_fpr:.3g} FPR. Every interval is at {self.level:.2%}, so "
+                f"that all statements hold together with {self.confidence:.3g} and picking the strongest attack spoils "
+                "none; its value is still flattered a little by the picking. A TPR of 0 is no better than chance: the "
+                "highest score is then shared by more non-members than may be accused.",
+            ),
+            (
+                "Empirical ε",
+                ["lower bound (nats)", "δ", "attack"],
+                [[f"{self.epsilon:.2f}", f"{self.delta:g}", self.epsilon_attack]],
+                "Attack and threshold chosen on one half of the examples, counted on the other. 0: nothing shown.",
+            ),
+            (
+                "Controls",
+                ["control", "AUC", "verdict", "what it says"],
+                [[c.name, str(c.auc), "passed" if c.passed else "FAILED", c.meaning] for c in self.controls],
+                "",
+            ),
+            (
+                "Classes and groups",
+                ["slice", "members", "non-members", "best attack", "AUC", "above chance"],
+                [
+                    [
+                        f"{s.column} {s.value}",
+                        str(s.n_members),
+                        str(s.n_non_members),
+                        str(s.attack),
+                        str(s.auc),
+                        "yes" if s.above_chance else "no",
+                    ]
+                    for s in shown
+                ],
+                note,
+            ),
+            (
+                "Most exposed members",
+                ["position", "label", "score", "non-members that score as high"],
+                [[str(x.index), str(x.label), f"{x.score:.4g}", f"{x.non_members_at_or_above:.2%}"] for x in self.exposed],
+                "",
+            ),
             ("Not run", ["attack", "what it would need"], [list(item) for item in self.not_run.items()], ""),
         ]
 
@@ -253,9 +312,14 @@ def _if_any(estimate: Estimate | None) -> dict | None:
 
 def _attack(report: AttackReport, threshold_from: str) -> dict:
     threshold = report.threshold if report.threshold is not None and math.isfinite(report.threshold) else None
-    return {"auc": _estimate(report.auc), "accuracy": _if_any(report.accuracy), "advantage": _if_any(report.advantage),
-            "threshold": threshold, "threshold_from": threshold_from,
-            "tpr_at_fpr": [{"fpr": fpr} | _estimate(rate) for fpr, rate in report.tpr_at_fpr.items()]}
+    return {
+        "auc": _estimate(report.auc),
+        "accuracy": _if_any(report.accuracy),
+        "advantage": _if_any(report.advantage),
+        "threshold": threshold,
+        "threshold_from": threshold_from,
+        "tpr_at_fpr": [{"fpr": fpr} | _estimate(rate) for fpr, rate in report.tpr_at_fpr.items()],
+    }
 
 
 def _cell(text: str) -> str:
@@ -294,23 +358,47 @@ def _or_null(schema: dict) -> dict:
 
 
 JSON_SCHEMA = {
-    "$schema": "https://json-schema.org/draft/2020-12/schema", "title": "mia_helpers.audit",
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "title": "mia_helpers.audit",
     **_object(
-        schema={"const": "mia_helpers.audit"}, schema_version={"const": SCHEMA_VERSION},
-        status={"enum": [EVIDENCE, NO_EVIDENCE, NOT_COMPARABLE]}, verdict=_TEXT,
-        data=_object(n_members=_COUNT, n_non_members=_COUNT, n_classes=_COUNT, n_shadows=_COUNT,
-                     smallest_supported_fpr=_RATE),
-        at_fpr=_RATE, confidence=_RATE, level=_RATE, strongest=_TEXT,
-        attacks={"type": "object", "additionalProperties": _object(
-            auc=_ESTIMATE, accuracy=_ESTIMATE, advantage=_ESTIMATE,
-            threshold={**_or_null(_NUMBER), "description": "null: nothing beat calling everybody a non-member"},
-            threshold_from={"enum": list(THRESHOLDS)},
-            tpr_at_fpr=_list(_object(fpr=_RATE, value=_RATE, low=_RATE, high=_RATE)))},
+        schema={"const": "mia_helpers.audit"},
+        schema_version={"const": SCHEMA_VERSION},
+        status={"enum": [EVIDENCE, NO_EVIDENCE, NOT_COMPARABLE]},
+        verdict=_TEXT,
+        data=_object(
+            n_members=_COUNT, n_non_members=_COUNT, n_classes=_COUNT, n_shadows=_COUNT, smallest_supported_fpr=_RATE
+        ),
+        at_fpr=_RATE,
+        confidence=_RATE,
+        level=_RATE,
+        strongest=_TEXT,
+        attacks={
+            "type": "object",
+            "additionalProperties": _object(
+                auc=_ESTIMATE,
+                accuracy=_ESTIMATE,
+                advantage=_ESTIMATE,
+                threshold={**_or_null(_NUMBER), "description": "null: nothing beat calling everybody a non-member"},
+                threshold_from={"enum": list(THRESHOLDS)},
+                tpr_at_fpr=_list(_object(fpr=_RATE, value=_RATE, low=_RATE, high=_RATE)),
+            ),
+        },
         epsilon=_object(lower_bound={"type": "number", "minimum": 0, "description": "nats"}, delta=_RATE, attack=_TEXT),
-        slices=_list(_object(column={"enum": ["class", "group"]}, value=_TEXT, n_members=_COUNT, n_non_members=_COUNT,
-                             attack=_or_null(_TEXT), auc=_or_null(_ESTIMATE), above_chance=_or_null(_BOOL))),
+        slices=_list(
+            _object(
+                column={"enum": ["class", "group"]},
+                value=_TEXT,
+                n_members=_COUNT,
+                n_non_members=_COUNT,
+                attack=_or_null(_TEXT),
+                auc=_or_null(_ESTIMATE),
+                above_chance=_or_null(_BOOL),
+            )
+        ),
         exposed=_list(_object(index=_COUNT, label=_COUNT, score=_NUMBER, non_members_at_or_above=_RATE)),
         controls=_list(_object(name=_TEXT, auc=_ESTIMATE, passed=_BOOL, meaning=_TEXT)),
-        not_run={"type": "object", "additionalProperties": _TEXT}, warnings=_list(_TEXT), assumptions=_list(_TEXT),
+        not_run={"type": "object", "additionalProperties": _TEXT},
+        warnings=_list(_TEXT),
+        assumptions=_list(_TEXT),
     ),
 }

@@ -34,10 +34,19 @@ from mia_helpers.inputs import InputError, as_array
 FEW = 20  # members, and as many non-members: fewer say nothing
 
 
-def audit(labels: ArrayLike, is_member: ArrayLike, *, logits: ArrayLike | None = None,
-          probabilities: ArrayLike | None = None, model: object = None, inputs: ArrayLike | None = None,
-          features: ArrayLike | None = None, group: ArrayLike | None = None, references: References | None = None,
-          settings: Settings | None = None) -> AuditReport:
+def audit(
+    labels: ArrayLike,
+    is_member: ArrayLike,
+    *,
+    logits: ArrayLike | None = None,
+    probabilities: ArrayLike | None = None,
+    model: object = None,
+    inputs: ArrayLike | None = None,
+    features: ArrayLike | None = None,
+    group: ArrayLike | None = None,
+    references: References | None = None,
+    settings: Settings | None = None,
+) -> AuditReport:
     """How much does a model give away about who was in its training set?
 
     Give the model's answers (`logits` or `probabilities`), or `model` and `inputs`. Members and non-members must come from
@@ -64,13 +73,22 @@ def audit(labels: ArrayLike, is_member: ArrayLike, *, logits: ArrayLike | None =
     """
     references, settings = references or References(), settings or Settings()
     warnings: list[str] = []
-    one_index(labels=labels, is_member=is_member, logits=logits, probabilities=probabilities, inputs=inputs,
-              features=features, group=group, member_mask=references.member_mask)
+    one_index(
+        labels=labels,
+        is_member=is_member,
+        logits=logits,
+        probabilities=probabilities,
+        inputs=inputs,
+        features=features,
+        group=group,
+        member_mask=references.member_mask,
+    )
     is_member = checked_memberships(is_member)
     y, n = checked_labels(labels, len(is_member)), len(is_member)
     _enough(is_member, settings.at_fpr)
-    z, floor = checked_answers(logits, probabilities, model, inputs, y, settings.floor, warnings,
-                               more_probabilities=references.may_be_probabilities)
+    z, floor = checked_answers(
+        logits, probabilities, model, inputs, y, settings.floor, warnings, more_probabilities=references.may_be_probabilities
+    )
     trained_here = references.fit is not None
     if trained_here:
         references = _train(references, inputs, y, int(is_member.sum()), Asker(z.shape[1], floor), settings.seed)
@@ -90,20 +108,32 @@ def _enough(is_member: np.ndarray, at_fpr: float) -> None:
     if min(n_members, n_non_members) < FEW:
         raise InputError(f"an audit needs at least {FEW} members and {FEW} non-members, got {n_members} and {n_non_members}")
     if at_fpr < (smallest := 10 / n_non_members):
-        raise InputError(f"at_fpr={at_fpr:g} cannot be supported by {n_non_members} non-members: fewer than 10 false "
-                         f"positives would be expected. Use at least {rounded_up(smallest)}, or more non-members")
+        raise InputError(
+            f"at_fpr={at_fpr:g} cannot be supported by {n_non_members} non-members: fewer than 10 false "
+            f"positives would be expected. Use at least {rounded_up(smallest)}, or more non-members"
+        )
 
 
-def _train(references: References, inputs: ArrayLike | None, y: np.ndarray, n_members: int, answer: Asker,
-           seed: int) -> References:
+def _train(
+    references: References, inputs: ArrayLike | None, y: np.ndarray, n_members: int, answer: Asker, seed: int
+) -> References:
     """The answers of reference models that are trained now."""
     if inputs is None:
         raise InputError("fit needs inputs: what the reference models are to be trained on")
     from mia_helpers.shadows import train_shadows  # imports torch
 
-    trained = train_shadows(references.n_shadows, as_array(inputs), y, fit=references.fit, answer=answer,
-                            key=references.key, n_members=n_members, seed=seed, n_jobs=references.n_jobs,
-                            progress=references.progress)
+    trained = train_shadows(
+        references.n_shadows,
+        as_array(inputs),
+        y,
+        fit=references.fit,
+        answer=answer,
+        key=references.key,
+        n_members=n_members,
+        seed=seed,
+        n_jobs=references.n_jobs,
+        progress=references.progress,
+    )
     return References(shadow_logits=trained.logits, member_mask=trained.member_mask)
 
 
@@ -127,14 +157,22 @@ class _Attacked:
     draws: Control | None
 
 
-def _attacked(z: np.ndarray, bank: ShadowBank | None, examples: Examples, settings: Settings, warnings: list[str],
-              asked: tuple[object, ArrayLike | None]) -> _Attacked:
+def _attacked(
+    z: np.ndarray,
+    bank: ShadowBank | None,
+    examples: Examples,
+    settings: Settings,
+    warnings: list[str],
+    asked: tuple[object, ArrayLike | None],
+) -> _Attacked:
     listed = scoring.listed(examples, settings.seed)
     fprs, level = _level(listed, bank, examples, settings)
     not_run, draws = dict(scoring.NEEDS), None if bank is None else controls.draws(bank, examples.is_member, level)
     if draws is not None and not draws.passed:
-        reason = ("reference models whose members were drawn independently of the target's; of these, the number that "
-                  f"had an example tells the target's members by itself (AUC {draws.auc.value:.2f})")
+        reason = (
+            "reference models whose members were drawn independently of the target's; of these, the number that "
+            f"had an example tells the target's members by itself (AUC {draws.auc.value:.2f})"
+        )
         not_run |= {name: reason for name, attack in listed.items() if attack.needs is not None}
         warnings.append(f"The reference models were not used: the audit needs {reason}.")
         bank = None
@@ -147,8 +185,10 @@ def _attacked(z: np.ndarray, bank: ShadowBank | None, examples: Examples, settin
         scores |= found
         mask = bank.member_mask
         if "LiRA online" in found and (n_open := int((mask.all(0) | ~mask.any(0)).sum())):
-            warnings.append(f"{n_open} of {len(examples)} examples were in all or none of the reference models, so LiRA and "
-                            "RMIA know nothing about them; they get the median score. More reference models mend it.")
+            warnings.append(
+                f"{n_open} of {len(examples)} examples were in all or none of the reference models, so LiRA and "
+                "RMIA know nothing about them; they get the median score. More reference models mend it."
+            )
         impossible = scoring.missing(bank, listed)
         not_run = {name: impossible.get(name, need) for name, need in not_run.items() if name not in found}
         z0 = np.asarray(bank.logits[0])
@@ -158,8 +198,9 @@ def _attacked(z: np.ndarray, bank: ShadowBank | None, examples: Examples, settin
     return _Attacked(scores, blind, bank, scoring.fixed_at_0(listed), not_run, fprs, level, draws)
 
 
-def _level(listed: Mapping[str, Attack], bank: ShadowBank | None, examples: Examples,
-           settings: Settings) -> tuple[tuple[float, ...], float]:
+def _level(
+    listed: Mapping[str, Attack], bank: ShadowBank | None, examples: Examples, settings: Settings
+) -> tuple[tuple[float, ...], float]:
     """The rates at which things are stated, and the level of each statement, fixed before anything is measured.
 
     So a control that decides what is measured is tested at the level at which it is reported.
@@ -174,8 +215,16 @@ def _level(listed: Mapping[str, Attack], bank: ShadowBank | None, examples: Exam
     return fprs, 1 - (1 - settings.confidence) / n_statements
 
 
-def _report(found: _Attacked, examples: Examples, settings: Settings, warnings: list[str], rng: np.random.Generator,
-            n_classes: int, trained_here: bool, floor: float | None) -> AuditReport:
+def _report(
+    found: _Attacked,
+    examples: Examples,
+    settings: Settings,
+    warnings: list[str],
+    rng: np.random.Generator,
+    n_classes: int,
+    trained_here: bool,
+    floor: float | None,
+) -> AuditReport:
     scores, bank, level, is_member, n = found.scores, found.bank, found.level, examples.is_member, len(examples)
     had = None if bank is None else bank.member_mask[0]  # the examples of reference model 0
     if had is not None and not 0 < had.sum() < n:
@@ -188,8 +237,9 @@ def _report(found: _Attacked, examples: Examples, settings: Settings, warnings: 
     pairs = dict(zip(scores, each(measured, scores, n)))
     reports, threshold_from = ({name: pair[i] for name, pair in pairs.items()} for i in (0, 1))
     strongest = max(reports, key=lambda name: (reports[name].tpr_at_fpr[settings.at_fpr].value, reports[name].auc.value))
-    epsilon, epsilon_attack = measuring.epsilon({name: s for name, s in scores.items() if name != scoring.CROSS_FITTED},
-                                                examples, settings.delta, level)
+    epsilon, epsilon_attack = measuring.epsilon(
+        {name: s for name, s in scores.items() if name != scoring.CROSS_FITTED}, examples, settings.delta, level
+    )
     slices = each(lambda one: measuring.measured_slice(scores, is_member, level, *one), list(examples.slices()), n)
 
     blind_classifiers, tested = controls.two_sample(examples, settings.seed, level)
@@ -201,10 +251,26 @@ def _report(found: _Attacked, examples: Examples, settings: Settings, warnings: 
     leaks = [name for name, report in reports.items() if measuring.above_chance(report, level)]
     status = NOT_COMPARABLE if shifted else EVIDENCE if leaks or any(s.above_chance for s in slices) else NO_EVIDENCE
     report = AuditReport(
-        status=status, verdict="", n_members=int(is_member.sum()), n_non_members=int((~is_member).sum()),
-        n_classes=n_classes, n_shadows=0 if bank is None else len(bank), at_fpr=settings.at_fpr,
-        confidence=settings.confidence, level=level, attacks=reports, threshold_from=threshold_from, strongest=strongest,
-        epsilon=epsilon, epsilon_attack=epsilon_attack, delta=settings.delta, slices=slices,
-        exposed=measuring.exposed(scores[strongest], examples), controls=checked, not_run=found.not_run, warnings=warnings,
-        assumptions=words.assumptions(tested, bank is not None, trained_here, floor))
+        status=status,
+        verdict="",
+        n_members=int(is_member.sum()),
+        n_non_members=int((~is_member).sum()),
+        n_classes=n_classes,
+        n_shadows=0 if bank is None else len(bank),
+        at_fpr=settings.at_fpr,
+        confidence=settings.confidence,
+        level=level,
+        attacks=reports,
+        threshold_from=threshold_from,
+        strongest=strongest,
+        epsilon=epsilon,
+        epsilon_attack=epsilon_attack,
+        delta=settings.delta,
+        slices=slices,
+        exposed=measuring.exposed(scores[strongest], examples),
+        controls=checked,
+        not_run=found.not_run,
+        warnings=warnings,
+        assumptions=words.assumptions(tested, bank is not None, trained_here, floor),
+    )
     return replace(report, verdict=words.verdict(report, leaks))

@@ -19,9 +19,10 @@ MAX_TRAINING, MAX_POPULATION, MAX_MODELS, MAX_UNCOVERED = 50_000, 10_000, 8, 0.0
 NEEDS = {
     FROM_SHADOWS: "reference models that were trained on some of the examples (shadow_logits and member_mask, or fit)",
     "LiRA online": "reference models of which some had each example and some had not (shadow_logits and member_mask, or "
-                   "fit)",
+    "fit)",
     "LiRA offline": "reference models that had not seen the examples (shadow_logits and member_mask, or fit)",
-    "RMIA online": "as LiRA online", "RMIA offline": "as LiRA offline",
+    "RMIA online": "as LiRA online",
+    "RMIA offline": "as LiRA offline",
     "label-only attacks": "the model, and answers about altered inputs (many queries for each example); see notebook 08",
     GRADIENT: "model, a torch module, with inputs, and white_box=True",
 }
@@ -37,8 +38,9 @@ def fixed_at_0(listed: Mapping[str, attacks.Attack]) -> set[str]:
     return {CROSS_FITTED} | {name for name, attack in listed.items() if attack.needs is not None and attack.threshold == 0}
 
 
-def from_answers(z: np.ndarray, examples: Examples, listed: Mapping[str, attacks.Attack],
-                 seed: int) -> dict[str, np.ndarray]:
+def from_answers(
+    z: np.ndarray, examples: Examples, listed: Mapping[str, attacks.Attack], seed: int
+) -> dict[str, np.ndarray]:
     """Scores of the attacks that need nothing but the answers `[N, C]`: name -> `[N]`."""
     parts = [slice(start, start + CHUNK) for start in range(0, len(z), CHUNK)]
 
@@ -46,7 +48,8 @@ def from_answers(z: np.ndarray, examples: Examples, listed: Mapping[str, attacks
         return np.concatenate(each(lambda part: score(z[part], examples.y[part]), parts, len(z)))
 
     return {name: by_chunks(attack.score) for name, attack in listed.items() if attack.needs is None} | {
-        CROSS_FITTED: _cross_fitted(z, examples, seed)}
+        CROSS_FITTED: _cross_fitted(z, examples, seed)
+    }
 
 
 @threadpool_limits.wrap(limits=1)  # OpenMP's idle threads spin, which slows a busy machine down ten times
@@ -81,16 +84,19 @@ def missing(bank: ShadowBank, listed: Mapping[str, attacks.Attack]) -> dict[str,
     found = {}
     for name, attack in listed.items():
         if attack.needs and (covered := attacks.covered(bank.member_mask, attack.needs)).mean() < 1 - MAX_UNCOVERED:
-            found[name] = (f"more reference models: {int((~covered).sum())} of {len(covered)} examples were in "
-                           f"{'all or none' if 'in' in attack.needs else 'all'} of the {len(bank)}")
+            found[name] = (
+                f"more reference models: {int((~covered).sum())} of {len(covered)} examples were in "
+                f"{'all or none' if 'in' in attack.needs else 'all'} of the {len(bank)}"
+            )
         elif attack.needs == () and not _usable(bank):
             found[name] = NEEDS[name]
     return found
 
 
 @threadpool_limits.wrap(limits=1)
-def from_references(z: np.ndarray, bank: ShadowBank, examples: Examples,
-                    listed: Mapping[str, attacks.Attack]) -> dict[str, np.ndarray]:
+def from_references(
+    z: np.ndarray, bank: ShadowBank, examples: Examples, listed: Mapping[str, attacks.Attack]
+) -> dict[str, np.ndarray]:
     """Scores of the attacks with reference models that can be run; where nothing is known, the median: name -> `[N]`."""
     scores, impossible = {}, missing(bank, listed)
     for name, attack in listed.items():

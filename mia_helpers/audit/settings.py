@@ -74,8 +74,10 @@ class References:
         if len(given) > 1:
             raise InputError("give one of shadow_logits and shadow_probabilities, not both")
         if bool(given) != (self.member_mask is not None):
-            raise InputError(f"got {'' if given else 'no '}answers of reference models and {'no' if given else 'a'} "
-                             "member_mask, which says who was in which; they are only useful together")
+            raise InputError(
+                f"got {'' if given else 'no '}answers of reference models and {'no' if given else 'a'} "
+                "member_mask, which says who was in which; they are only useful together"
+            )
 
     @property
     def may_be_probabilities(self) -> bool:

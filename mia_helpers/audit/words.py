@@ -8,24 +8,36 @@ from mia_helpers.metrics import Estimate
 def verdict(report: AuditReport, leaks: list[str]) -> str:
     """The result in a few sentences; leaks: the attacks that are above chance."""
     rate = report.attacks[report.strongest]
-    figures = (f"the strongest of {len(report.attacks)} attacks, {report.strongest}, has an AUC of {rate.auc} and names "
-               f"{_percent(report.tpr)} of the members at a false-positive rate of {report.at_fpr:.3g} (guessing: "
-               f"{report.at_fpr:.1%})")
+    figures = (
+        f"the strongest of {len(report.attacks)} attacks, {report.strongest}, has an AUC of {rate.auc} and names "
+        f"{_percent(report.tpr)} of the members at a false-positive rate of {report.at_fpr:.3g} (guessing: "
+        f"{report.at_fpr:.1%})"
+    )
     if report.status == NOT_COMPARABLE:
-        return ("Not comparable: members and non-members can be told apart without any attack, so no figure here can "
-                f"be read as leakage, nor as its absence. For the record, {figures}.")
+        return (
+            "Not comparable: members and non-members can be told apart without any attack, so no figure here can "
+            f"be read as leakage, nor as its absence. For the record, {figures}."
+        )
     if report.status == EVIDENCE:
         in_slices = [s for s in report.slices if s.above_chance]
         best = max(in_slices, key=lambda s: s.low, default=None)
-        where = "" if best is None else (f" Classes or groups above chance: {len(in_slices)}; the clearest is {best.column} "
-                                         f"{best.value} (AUC {best.auc}, {best.attack}).")
+        where = (
+            ""
+            if best is None
+            else (
+                f" Classes or groups above chance: {len(in_slices)}; the clearest is {best.column} "
+                f"{best.value} (AUC {best.auc}, {best.attack})."
+            )
+        )
         start = "Evidence of leakage" if leaks else "Evidence of leakage in a part of the data, none over all"
         return f"{start}: {figures}.{_carried(report, leaks)}{where} A stronger attack may find more."
     highest = max(r.auc.high for r in report.attacks.values())
     unused = "" if report.n_shadows else ", and those that need reference models were not run"
-    return (f"No evidence of leakage was found by these {len(report.attacks)} attacks; that is not evidence of safety. For "
-            f"the record, {figures}. On these data the AUC of one of these attacks could be as high as {highest:.3f} and "
-            f"still look like this; stronger attacks may find more{unused}.")
+    return (
+        f"No evidence of leakage was found by these {len(report.attacks)} attacks; that is not evidence of safety. For "
+        f"the record, {figures}. On these data the AUC of one of these attacks could be as high as {highest:.3f} and "
+        f"still look like this; stronger attacks may find more{unused}."
+    )
 
 
 def _carried(report: AuditReport, leaks: list[str]) -> str:
@@ -45,8 +57,10 @@ def assumptions(tested: list[str], with_bank: bool, trained_here: bool, floor: f
     """What the figures rest on, one sentence each."""
     blind = f"The two-sample test saw {', '.join(tested)}." if tested else "The two-sample test had nothing to look at."
     if "features" not in tested:
-        blind += (" No features were given, so a difference in the examples themselves would go unnoticed: pass features "
-                  "(or inputs).")
+        blind += (
+            " No features were given, so a difference in the examples themselves would go unnoticed: pass features "
+            "(or inputs)."
+        )
     else:
         blind += " That it finds nothing does not show that there is nothing."
     found = [
@@ -58,8 +72,10 @@ def assumptions(tested: list[str], with_bank: bool, trained_here: bool, floor: f
         "Figures are averages over members. One person may be far more exposed than the average.",
     ]
     if with_bank:
-        found.append("The reference models' members were drawn independently of the target's, and the models were trained "
-                     "as the target was" + ("." if trained_here else "; the audit cannot check the latter."))
+        found.append(
+            "The reference models' members were drawn independently of the target's, and the models were trained "
+            "as the target was" + ("." if trained_here else "; the audit cannot check the latter.")
+        )
     if floor is not None:
         found.append(f"Probabilities below {floor:.3g} count as {floor:.3g}.")
     return found

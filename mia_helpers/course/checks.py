@@ -19,8 +19,14 @@ NOT_ATTEMPTED = "not attempted"
 def between(what: str, value: float | Estimate, low: float, high: float) -> None:
     """Print `✓ what lies in [low, high]`, or raise AssertionError with the value. For an Estimate its value counts."""
     value = _number(value)
-    _claim(what, value, low, high, f"{what} lies in [{low:.4g}, {high:.4g}]",
-           f"{what} is {value:.4g}, outside [{low:g}, {high:g}]")
+    _claim(
+        what,
+        value,
+        low,
+        high,
+        f"{what} lies in [{low:.4g}, {high:.4g}]",
+        f"{what} is {value:.4g}, outside [{low:g}, {high:g}]",
+    )
 
 
 def at_least(what: str, value: float | Estimate, low: float) -> None:
@@ -48,12 +54,26 @@ def _number(value: float | Estimate) -> float:
     return float(value.value if isinstance(value, Estimate) else value)
 
 
-def _claim(what: str, value: float | None, low: float | None, high: float | None, success: str, failure: str,
-           held: bool | None = None) -> None:
+def _claim(
+    what: str,
+    value: float | None,
+    low: float | None,
+    high: float | None,
+    success: str,
+    failure: str,
+    held: bool | None = None,
+) -> None:
     if held is None:  # written so that NaN fails
         held = value is not None and bool((low is None or value >= low) and (high is None or value <= high))
-    recording = _record({"words": what.strip(), "value": value if value is not None and math.isfinite(value) else None,
-                         "low": low, "high": high, "held": held})
+    recording = _record(
+        {
+            "words": what.strip(),
+            "value": value if value is not None and math.isfinite(value) else None,
+            "low": low,
+            "high": high,
+            "held": held,
+        }
+    )
     if not held and not recording:
         raise AssertionError(f"✗ {failure}")
     print(f"✓ {success}" if held else f"✗ {failure}")
@@ -81,8 +101,15 @@ def exercise(number: str, check: Callable[[], str | None], success: str) -> None
     except Exception as error:  # noqa: BLE001 (whatever the reader's code raises is part of the verdict)
         verdict = f"it stops with {type(error).__name__}: {error}"
     if verdict is not NOT_ATTEMPTED:
-        _record({"words": f"the solution of exercise {number} passes its check", "value": None, "low": None, "high": None,
-                 "held": verdict is None})
+        _record(
+            {
+                "words": f"the solution of exercise {number} passes its check",
+                "value": None,
+                "low": None,
+                "high": None,
+                "held": verdict is None,
+            }
+        )
     if verdict is None:
         print(f"✓ exercise {number}: {success}")
     elif verdict is NOT_ATTEMPTED:

@@ -117,15 +117,23 @@ def exercise_4_1(precision: Callable[[float, float, float], float]) -> None:
         if precision(0.6, 0.4, 0.5) is None:
             return NOT_ATTEMPTED
         # Counted in people: (members accused, all accused) of 1,000,000.
-        for arguments, accused_members, accused in (((0.6, 0.4, 0.5), 300_000, 500_000),
-                                                    ((0.6, 0.4, 0.001), 600, 400_200), ((0.1, 0.0, 0.01), 1_000, 1_000)):
+        for arguments, accused_members, accused in (
+            ((0.6, 0.4, 0.5), 300_000, 500_000),
+            ((0.6, 0.4, 0.001), 600, 400_200),
+            ((0.1, 0.0, 0.01), 1_000, 1_000),
+        ):
             if not isclose(precision(*arguments), accused_members / accused, rel_tol=1e-6):
-                return (f"precision{arguments} gives {precision(*arguments):.4g}; of a million people {accused:,} are "
-                        f"accused, {accused_members:,} of them members")
+                return (
+                    f"precision{arguments} gives {precision(*arguments):.4g}; of a million people {accused:,} are "
+                    f"accused, {accused_members:,} of them members"
+                )
         return None
 
-    exercise("4.1", check,
-             "at a prior of 1 in 1,000, an attack that is right 60 % of the time accuses 666 innocents for each member")
+    exercise(
+        "4.1",
+        check,
+        "at a prior of 1 in 1,000, an attack that is right 60 % of the time accuses 666 innocents for each member",
+    )
 
 
 def exercise_4_2(beyond_blind: Callable[[Callable], float]) -> None:
@@ -158,8 +166,10 @@ def exercise_5_1(paired_interval: Callable[[list[float], list[float]], tuple[flo
                 return NOT_ATTEMPTED
             expected = ttest_rel(new, old).confidence_interval(0.95)
             if not np.allclose(found, (expected.low, expected.high), atol=1e-6):
-                return (f"of {n} pairs it gives {np.round(found, 4).tolist()}, expected "
-                        f"{np.round((expected.low, expected.high), 4).tolist()}; is it new minus old, pair by pair?")
+                return (
+                    f"of {n} pairs it gives {np.round(found, 4).tolist()}, expected "
+                    f"{np.round((expected.low, expected.high), 4).tolist()}; is it new minus old, pair by pair?"
+                )
         return None
 
     exercise("5.1", check, "what the pairs have in common drops out, and the interval gets narrower")
@@ -186,8 +196,13 @@ def exercise_5_3(best_tpr: Callable[[float, float, float], float]) -> None:
     def check() -> str | None:
         if best_tpr(1.0, 0.0, 0.01) is None:
             return NOT_ATTEMPTED
-        for arguments, expected in (((1.0, 0.001, 0.01), 0.01 * e + 0.001), ((8.0, 0.0, 0.01), 1 - 0.99 * e ** -8),
-                                    ((1.0, 0.0, 0.9), 1 - 0.1 / e), ((0.0, 0.0, 0.3), 0.3), ((2.0, 0.5, 0.9), 1.0)):
+        for arguments, expected in (
+            ((1.0, 0.001, 0.01), 0.01 * e + 0.001),
+            ((8.0, 0.0, 0.01), 1 - 0.99 * e**-8),
+            ((1.0, 0.0, 0.9), 1 - 0.1 / e),
+            ((0.0, 0.0, 0.3), 0.3),
+            ((2.0, 0.5, 0.9), 1.0),
+        ):
             if not isclose(found := best_tpr(*arguments), expected, rel_tol=1e-9):
                 return f"best_tpr{arguments} gives {found:.4g}, expected {expected:.4g}; the smaller of both limits counts"
         return None
@@ -290,8 +305,10 @@ def exercise_8_1(last_layer_norm: Callable[[np.ndarray, int, np.ndarray], float]
                 return NOT_ATTEMPTED
             expected = float(torch.cat([part.ravel() for part in gradients]).norm())
             if not isclose(found, expected, rel_tol=1e-6):
-                return (f"with {n_units} units and {n_classes} classes it gives {found:.4g}, and autograd {expected:.4g}; "
-                        "are the biases in it?")
+                return (
+                    f"with {n_units} units and {n_classes} classes it gives {found:.4g}, and autograd {expected:.4g}; "
+                    "are the biases in it?"
+                )
         return None
 
     exercise("8.1", check, "how wrong the answer is, times how strongly the hidden units fire")
@@ -348,5 +365,8 @@ def exercise_9_2(blind_auc: Callable[[np.ndarray, np.ndarray], float]) -> None:
                 return f"it gives {found:.2f} for groups that differ in {what}; at least 0.68 is within reach"
         return None
 
-    exercise("9.2", check, "it sees a shift, and a spread (which a logistic regression would miss), and nothing where "
-                           "there is nothing")
+    exercise(
+        "9.2",
+        check,
+        "it sees a shift, and a spread (which a logistic regression would miss), and nothing where there is nothing",
+    )

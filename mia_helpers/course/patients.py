@@ -18,8 +18,14 @@ def draw_patients(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return CENTRES[ill] + rng.normal(size=(n, 2)), ill
 
 
-def plot_regions(model: ClassifierMixin, points: np.ndarray, ill: np.ndarray, *, ax: Axes | None = None,
-                 person: tuple[float, float] | None = None) -> Axes:
+def plot_regions(
+    model: ClassifierMixin,
+    points: np.ndarray,
+    ill: np.ndarray,
+    *,
+    ax: Axes | None = None,
+    person: tuple[float, float] | None = None,
+) -> Axes:
     """The model's probability of "ill" over the plane, the patients it was trained on, and one person as a star."""
     ax = ax or plt.subplots(figsize=(4, 3.6), layout="constrained")[1]
     axis = np.linspace(-3.5, 3.5, 120)
@@ -52,5 +58,11 @@ def plot_threshold(members: np.ndarray, non_members: np.ndarray, threshold: floa
     right.plot([0, 1], [0, 1], ":", color=NEUTRAL)
     point = (non_members >= threshold).mean(), (members >= threshold).mean()
     right.plot(*point, "o", markersize=10, color=MEMBER)
-    right.set(xlabel="false-positive rate", ylabel="true-positive rate", xlim=(0, 1), ylim=(0, 1), aspect="equal",
-              title=f"threshold {threshold:.2f}: TPR {point[1]:.2f}, FPR {point[0]:.2f}")
+    right.set(
+        xlabel="false-positive rate",
+        ylabel="true-positive rate",
+        xlim=(0, 1),
+        ylim=(0, 1),
+        aspect="equal",
+        title=f"threshold {threshold:.2f}: TPR {point[1]:.2f}, FPR {point[0]:.2f}",
+    )

@@ -49,8 +49,9 @@ def path(tree: DecisionTreeClassifier, record: ArrayLike) -> list[Step]:
         node = inner.children_left[node] if at_most else inner.children_right[node]
 
 
-def plot_path(tree: DecisionTreeClassifier, record: ArrayLike, *, feature_names: Sequence[str], class_names: Sequence[str],
-              ax: Axes) -> Axes:
+def plot_path(
+    tree: DecisionTreeClassifier, record: ArrayLike, *, feature_names: Sequence[str], class_names: Sequence[str], ax: Axes
+) -> Axes:
     """The members left after each answer, from top (all) to bottom (the leaf), for a tree of two classes; no legend.
 
     Raises:
@@ -59,14 +60,22 @@ def plot_path(tree: DecisionTreeClassifier, record: ArrayLike, *, feature_names:
     if len(class_names) != 2 or len(tree.classes_) != 2:
         raise ValueError(f"expected two classes, got {len(class_names)} names and {len(tree.classes_)} classes in the tree")
     steps = path(tree, record)
-    answers = [f"{feature_names[step.feature]} {'≤' if step.at_most else '>'} {step.threshold:.3g}"
-               for step in steps if step.feature is not None]
+    answers = [
+        f"{feature_names[step.feature]} {'≤' if step.at_most else '>'} {step.threshold:.3g}"
+        for step in steps
+        if step.feature is not None
+    ]
     names = ["all members", *answers]
     for y, step in enumerate(steps):
         first, second = step.members  # neither members nor non-members, hence other colours
         ax.barh(y, first, color=SERIES[3], label=class_names[0] if y == 0 else None)
         ax.barh(y, second, left=first, color=SERIES[2], label=class_names[1] if y == 0 else None)
         ax.text(first + second, y, f" {first} + {second}", va="center", color=NEUTRAL, fontsize="small")
-    ax.set(yticks=range(len(steps)), yticklabels=names, ylim=(len(steps) - 0.4, -0.6), xlabel="members left",
-           xlim=(0, 1.45 * steps[0].members.sum()))
+    ax.set(
+        yticks=range(len(steps)),
+        yticklabels=names,
+        ylim=(len(steps) - 0.4, -0.6),
+        xlabel="members left",
+        xlim=(0, 1.45 * steps[0].members.sum()),
+    )
     return ax

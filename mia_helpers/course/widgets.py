@@ -23,8 +23,15 @@ def slider(draw: Callable[[float], object], *, low: float, high: float, step: fl
             draw(value)
             plt.close("all")
     kind = ipywidgets.IntSlider if all(isinstance(v, int) for v in (low, high, step, start)) else ipywidgets.FloatSlider
-    control = kind(value=start, min=low, max=high, step=step, description=name, continuous_update=False,
-                   style={"description_width": "initial"})
+    control = kind(
+        value=start,
+        min=low,
+        max=high,
+        step=step,
+        description=name,
+        continuous_update=False,
+        style={"description_width": "initial"},
+    )
 
     def redraw(value: float) -> None:
         draw(value)
