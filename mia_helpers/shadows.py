@@ -458,10 +458,25 @@ def _parallel(draws: list[_Draw], n_jobs: int | None, train: Callable, arguments
         step, return_as = len(draws), "generator_unordered"
     else:  # Ray's backend, for one: it returns only when all is done, so give it a few at a time, and keep those
         step, return_as = 2 * joblib.effective_n_jobs(n_jobs), "list"
-    for start in range(0, len(draws), max(step, 1)):
-        tasks = (joblib.delayed(_with_shift)(seed_shift(), train, draw, *arguments) for draw in draws[start : start + step])
-        # Copy on write: where somebody writes past NumPy's back, it is to be noticed, and must not end the process.
-        yield from joblib.Parallel(n_jobs=n_jobs, return_as=return_as, mmap_mode="c")(tasks)
+    with _on_every_worker(backend, arguments):
+        for start in range(0, len(draws), max(step, 1)):
+            some = draws[start : start + step]
+            tasks = (joblib.delayed(_with_shift)(seed_shift(), train, draw, *arguments) for draw in some)
+            # Copy on write: where somebody writes past NumPy's back, it is to be noticed, and must not end the process.
+            yield from joblib.Parallel(n_jobs=n_jobs, return_as=return_as, mmap_mode="c")(tasks)
+
+
+@contextlib.contextmanager
+def _on_every_worker(backend: Any, arguments: tuple) -> Iterator[None]:
+    """On a dask cluster, the arrays are sent to all workers: joblib would send them to one, and they would die with it."""
+    arrays = [one for one in arguments if isinstance(one, np.ndarray)] if hasattr(backend, "data_futures") else []
+    if arrays:
+        backend.data_futures |= zip(map(id, arrays), backend.client.scatter(arrays, broadcast=True), strict=True)
+    try:
+        yield
+    finally:
+        for one in arrays:  # another array may get the same id
+            backend.data_futures.pop(id(one), None)
 
 
 def _with_shift(shift: int, train: Callable, *arguments: Any) -> tuple[int, np.ndarray, object]:
