@@ -376,7 +376,8 @@ from mia_helpers.data import load_digits
 from mia_helpers.models import SmallClassifier
 from mia_helpers.shadows import train_shadows
 if __name__ == "__main__":
-    data = load_digits("target", source="bundled").subset(range(600))
+    # 300 answers go through the pipe in one write; a worker killed between two would leave the reader waiting for ever
+    data = load_digits("target", source="bundled").subset(range(300))
     train_shadows(int(sys.argv[1]), data.images, data.labels, epochs=5, n_jobs=int(sys.argv[2]), progress=False)
     print("done")
 """
