@@ -5,10 +5,12 @@ The rules are tried on a good notebook and on bad ones too, so that a rule that 
 
 import copy
 import importlib.util
+import io
 import json
 import re
 import subprocess
 import sys
+import tokenize
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,7 +21,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-MAX_BYTES, MAX_CODE_LINES, MAX_WIDTH = 1_000_000, 12, 100
+MAX_BYTES, MAX_CODE_LINES, MAX_ROWS, MAX_WIDTH = 1_000_000, 12, 24, 100
 
 FIRST_AUTHORS = {  # arXiv id -> surname of the first author
     "1412.6980": "Kingma",
@@ -232,13 +234,19 @@ def verdicts_are_compared(notebook, path):
     ]
 
 
+def logical_lines(source):
+    """Lines as Python counts them: in how many rows one is laid out is the formatter's business."""
+    return sum(token.type == tokenize.NEWLINE for token in tokenize.generate_tokens(io.StringIO(source).readline))
+
+
 @rule
 def cells_are_small(notebook, path):
     problems = []
     for cell in code_cells(notebook):
-        lines = [line for line in cell.source.splitlines() if line.strip() and not line.strip().startswith("#")]
-        if len(lines) > MAX_CODE_LINES and "solution" not in tags(cell):
-            problems.append(f"{label(cell)}: {len(lines)} lines of code, want {MAX_CODE_LINES} at most")
+        rows = [line for line in cell.source.splitlines() if line.strip() and not line.strip().startswith("#")]
+        for n, what, most in ((logical_lines(cell.source), "lines of code", MAX_CODE_LINES), (len(rows), "rows", MAX_ROWS)):
+            if n > most and "solution" not in tags(cell):
+                problems.append(f"{label(cell)}: {n} {what}, want {most} at most")
         problems += [
             f"{label(cell)}: {len(line)} characters in {line[:40]!r}…"
             for line in cell.source.splitlines()
@@ -485,6 +493,7 @@ BAD: list[tuple[Rule, Callable[[NotebookNode], object]]] = [
     (has_a_checkpoint, replace(CHECK, "# NBVAL_CHECK_OUTPUT\n", "")),
     (verdicts_are_compared, replace(STUB, "# NBVAL_CHECK_OUTPUT\n", "")),
     (cells_are_small, set_source(FIGURE, "x = 1\n" * (MAX_CODE_LINES + 1))),
+    (cells_are_small, set_source(FIGURE, "x = [\n" + "    1,\n" * MAX_ROWS + "]")),
     (cells_are_small, set_source(FIGURE, f"x = {'1' * MAX_WIDTH}")),
     (markdown_outweighs_code, add_source(FIGURE, "\nx = 1" * 200)),
     (solutions_are_collapsed_and_pass, lambda n: n.cells[SOLUTION].metadata.pop("jupyter")),
