@@ -374,8 +374,18 @@ import sys
 import time
 from mia_helpers.data import load_digits
 from mia_helpers.models import SmallClassifier
+from mia_helpers import shadows
 from mia_helpers.shadows import train_shadows
+original, written = shadows.write_entry, []
+
+def write_entry(*arguments):
+    original(*arguments)
+    written.append(1)
+    if len(written) == int(sys.argv[3]):
+        time.sleep(1800)  # until somebody ends it
+
 if __name__ == "__main__":
+    shadows.write_entry = write_entry
     # 300 answers go through the pipe in one write; a worker killed between two would leave the reader waiting for ever
     data = load_digits("target", source="bundled").subset(range(300))
     train_shadows(int(sys.argv[1]), data.images, data.labels, epochs=5, n_jobs=int(sys.argv[2]), progress=False)
@@ -383,11 +393,12 @@ if __name__ == "__main__":
 """
 
 
-def start(cache: Path, n_shadows: int, n_jobs: int) -> subprocess.Popen:
+def start(cache: Path, n_shadows: int, n_jobs: int, stop_after: int = 0) -> subprocess.Popen:
+    """A farm in a process of its own; after so many finished shadows it waits for its end."""
     script = cache / "run.py"
     script.write_text(RUN)
     return subprocess.Popen(
-        [sys.executable, str(script), str(n_shadows), str(n_jobs)],
+        [sys.executable, str(script), str(n_shadows), str(n_jobs), str(stop_after)],
         env=os.environ,
         text=True,
         stdout=subprocess.PIPE,
@@ -406,7 +417,7 @@ def wait_for(condition, process: subprocess.Popen, seconds: float = 1800) -> Non
 
 @pytest.mark.parametrize(("number", "n_jobs"), [(signal.SIGKILL, 1), (signal.SIGINT, 1), (signal.SIGKILL, 2)])
 def test_killed_and_called_again_it_goes_on(cache, number, n_jobs):
-    with start(cache, 8, n_jobs) as process:
+    with start(cache, 8, n_jobs, stop_after=2) as process:
         try:
             wait_for(lambda: len(parts(cache)) >= 2, process)
             os.kill(process.pid, number)
@@ -425,7 +436,7 @@ def test_killed_and_called_again_it_goes_on(cache, number, n_jobs):
 
 
 def test_a_killed_worker_is_an_error_and_the_next_call_goes_on(cache):
-    with start(cache, 8, 2) as process:
+    with start(cache, 40, 2) as process:
         try:
             wait_for(lambda: len(parts(cache)) >= 1, process)
             workers = subprocess.check_output(["pgrep", "-P", str(process.pid), "-f", "loky"], text=True).split()
@@ -435,7 +446,7 @@ def test_a_killed_worker_is_an_error_and_the_next_call_goes_on(cache):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode != 0 and "TerminatedWorkerError" in error
-    with start(cache, 8, 1) as again:
+    with start(cache, 40, 1) as again:
         output, error = again.communicate(timeout=1800)
     assert output == "done\n", error
 
