@@ -370,8 +370,10 @@ def test_any_training_errors(cache, records, change, error, message):
 # ------------------------------------------------------------------------------------------------------------ interruptions
 
 RUN = """
+import signal
 import sys
 import time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever starts this may ignore Ctrl-C, and that is inherited
 from mia_helpers.data import load_digits
 from mia_helpers.models import SmallClassifier
 from mia_helpers import shadows
