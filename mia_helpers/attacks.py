@@ -15,7 +15,7 @@ from scipy.special import log_softmax, logit, softmax
 from scipy.stats import norm
 
 from mia_helpers import signals
-from mia_helpers.bank import ShadowBank
+from mia_helpers.bank import ShadowBank, pieces
 from mia_helpers.inputs import InputError, InputTypeError, as_array
 from mia_helpers.metrics import best_threshold
 
@@ -26,7 +26,6 @@ FEW_SHADOWS = 64  # below, a variance for each example is too noisy (Carlini et 
 MIN_VARIANCE = 1e-12  # shadows that all say the same must not divide by zero
 MIN_CONFIDENCE = 1e-300
 MAX_SORTED = 10  # probabilities that `sorted_log_probabilities` keeps
-CHUNK = 65_536  # examples at a time, to spare memory
 
 
 class Attack(Protocol):
@@ -222,8 +221,7 @@ class ClassifierAttack(_WithParameters):
     def score(self, logits: ArrayLike, labels: ArrayLike) -> np.ndarray:
         """Log-odds of "member", float64 `[N]`."""
         logits, labels = np.asarray(logits), np.asarray(labels)
-        parts = (slice(start, start + CHUNK) for start in range(0, len(labels), CHUNK))
-        found = [self.estimator_.decision_function(self.features(logits[part], labels[part])) for part in parts]
+        found = [self.estimator_.decision_function(self.features(logits[p], labels[p])) for p in pieces(len(labels))]
         return np.concatenate(found) - self.prior_
 
 

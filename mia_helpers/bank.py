@@ -17,6 +17,11 @@ from mia_helpers.seeds import shifted
 CHUNK = 65_536  # examples at a time, to spare memory
 
 
+def pieces(n: int) -> list[slice]:
+    """Slices of at most `CHUNK` examples that cover n."""
+    return [slice(start, start + CHUNK) for start in range(0, n, CHUNK)]
+
+
 @dataclass(frozen=True, eq=False)
 class ShadowBank:
     """What S models answer about the same N examples.
@@ -65,7 +70,7 @@ class ShadowBank:
     def signal(self, signal: Callable[[ArrayLike, ArrayLike], np.ndarray]) -> np.ndarray:
         """A signal of `mia_helpers.signals` for all models, float64 `[S, N]`, read-only; computed once, in pieces."""
         if signal not in self._signals:
-            parts = [slice(start, start + CHUNK) for start in range(0, len(self.labels), CHUNK)]
+            parts = pieces(len(self.labels))
             values = np.stack(
                 [np.concatenate([signal(logits[part], self.labels[part]) for part in parts]) for logits in self.logits]
             )

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-CHUNK = 65_536  # examples at a time, to spare memory
+from mia_helpers.bank import CHUNK
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mia_helpers.attacks import Attack
+from mia_helpers.attacks import Attack, covered
 from mia_helpers.audit import controls, measuring, scoring, words
 from mia_helpers.audit.examples import Examples, draw_lots, each
 from mia_helpers.audit.inputs import (
@@ -183,8 +183,7 @@ def _attacked(
     if bank is not None:
         found = scoring.from_references(z, bank, examples, listed)
         scores |= found
-        mask = bank.member_mask
-        if "LiRA online" in found and (n_open := int((mask.all(0) | ~mask.any(0)).sum())):
+        if "LiRA online" in found and (n_open := int((~covered(bank.member_mask, ("in", "out"))).sum())):
             warnings.append(
                 f"{n_open} of {len(examples)} examples were in all or none of the reference models, so LiRA and "
                 "RMIA know nothing about them; they get the median score. More reference models mend it."

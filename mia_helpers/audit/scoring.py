@@ -8,8 +8,8 @@ from threadpoolctl import threadpool_limits
 
 from mia_helpers import attacks
 from mia_helpers.ask import is_module
-from mia_helpers.audit.examples import CHUNK, Examples, each
-from mia_helpers.bank import ShadowBank
+from mia_helpers.audit.examples import Examples, each
+from mia_helpers.bank import ShadowBank, pieces
 from mia_helpers.inputs import InputTypeError, as_array
 from mia_helpers.metrics import known
 
@@ -42,10 +42,9 @@ def from_answers(
     z: np.ndarray, examples: Examples, listed: Mapping[str, attacks.Attack], seed: int
 ) -> dict[str, np.ndarray]:
     """Scores of the attacks that need nothing but the answers `[N, C]`: name -> `[N]`."""
-    parts = [slice(start, start + CHUNK) for start in range(0, len(z), CHUNK)]
 
     def by_chunks(score: Callable) -> np.ndarray:
-        return np.concatenate(each(lambda part: score(z[part], examples.y[part]), parts, len(z)))
+        return np.concatenate(each(lambda part: score(z[part], examples.y[part]), pieces(len(z)), len(z)))
 
     return {name: by_chunks(attack.score) for name, attack in listed.items() if attack.needs is None} | {
         CROSS_FITTED: _cross_fitted(z, examples, seed)
