@@ -175,8 +175,11 @@ def zeros_and_ones(name: str, values: ArrayLike, n_dimensions: int, shape: str) 
     return array.astype(bool)
 
 
-def checked_scores(scores: ArrayLike, is_member: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Scores as float64 `[N]` and memberships as bool `[N]`, of both kinds, or an error that says what is wrong."""
+def checked_scores(scores: ArrayLike, is_member: ArrayLike, both_kinds: bool = True) -> tuple[np.ndarray, np.ndarray]:
+    """Scores as float64 `[N]` and memberships as bool `[N]`, of both kinds, or an error that says what is wrong.
+
+    both_kinds: False where coins decided about each example: they may all have fallen alike.
+    """
     same_rows(scores=scores, is_member=is_member)
     scores, is_member = numbers("scores", scores, "biuf").astype(np.float64), as_array(is_member)
     if is_member.dtype != bool:
@@ -187,6 +190,6 @@ def checked_scores(scores: ArrayLike, is_member: ArrayLike) -> tuple[np.ndarray,
         )
     if np.isnan(scores).any():
         raise InputError(f"{int(np.isnan(scores).sum())} scores are NaN")
-    if is_member.all() or not is_member.any():
+    if both_kinds and (is_member.all() or not is_member.any()):
         raise InputError(f"need members and non-members, got {int(is_member.sum())} members of {len(is_member)}")
     return scores, is_member

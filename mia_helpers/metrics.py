@@ -11,6 +11,8 @@ from numpy.typing import ArrayLike
 from scipy.stats import beta, binom, binomtest, norm, rankdata, t
 
 from mia_helpers.inputs import InputError, as_array, checked_scores, confidence_level, delta_below_1, same_rows
+from mia_helpers.one_run import best_guesses as best_guesses
+from mia_helpers.one_run import one_run_epsilon as one_run_epsilon
 
 DEFAULT_FPRS = (0.01, 0.001)
 N_RESAMPLES = 1000
