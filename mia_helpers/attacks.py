@@ -16,8 +16,9 @@ from scipy.stats import norm
 
 from mia_helpers import signals
 from mia_helpers.bank import ShadowBank, pieces
-from mia_helpers.inputs import InputError, InputTypeError, as_array
+from mia_helpers.inputs import InputError, InputTypeError, as_array, between, integers, numbers
 from mia_helpers.metrics import best_threshold
+from mia_helpers.seeds import shifted
 
 if TYPE_CHECKING:  # a second of import, which an audit without a classifier need not wait for
     from sklearn.base import BaseEstimator
@@ -26,6 +27,7 @@ FEW_SHADOWS = 64  # below, a variance for each example is too noisy (Carlini et 
 MIN_VARIANCE = 1e-12  # shadows that all say the same must not divide by zero
 MIN_CONFIDENCE = 1e-300
 MAX_SORTED = 10  # probabilities that `sorted_log_probabilities` keeps
+MAX_LEARNT, N_FOLDS = 50_000, 5  # of `QuantileAttack`
 
 
 class Attack(Protocol):
@@ -46,13 +48,16 @@ class Attack(Protocol):
         """The target's logits `[N, C]` and labels `[N]` to float64 `[N]`; NaN for an example of which nothing is known."""
 
 
-def standard(seed: int, population: slice | np.ndarray | None = None) -> dict[str, Attack]:
+def standard(
+    seed: int, population: slice | np.ndarray | None = None, features: ArrayLike | None = None
+) -> dict[str, Attack]:
     """Name -> attack, unfitted: the one list that the course's table, the audit and the benchmarks go through.
 
     Args:
-        seed: of the classifier. population: as in `RMIAAttack`.
+        seed: of the classifier and the quantile regression. population: as in `RMIAAttack`.
+        features: as in `QuantileAttack`, which is listed only with them.
     """
-    return {
+    listed: dict[str, Attack] = {
         "gap": ThresholdAttack(signals.correctness),
         "max confidence": ThresholdAttack(signals.max_confidence),
         "loss": ThresholdAttack(signals.logit_confidence),  # orders as the loss does, without rounding to 0
@@ -66,6 +71,7 @@ def standard(seed: int, population: slice | np.ndarray | None = None) -> dict[st
         "RMIA online": RMIAAttack(gamma=1.0, online=True, population=population),
         "RMIA offline": RMIAAttack(gamma=1.0, population=population),
     }
+    return listed if features is None else listed | {"quantile regression": QuantileAttack(features, seed=seed)}
 
 
 def leave_one_out(attack: Attack, bank: ShadowBank, answers: ArrayLike | None = None) -> np.ndarray:
@@ -254,16 +260,8 @@ class _AgainstItself(_WithParameters):
         Raises:
             ValueError: another number of examples than the bank has, other labels, or no example with the shadows it needs.
         """
-        values, mask, labels = self.signal(logits, labels), self.member_mask_, np.asarray(labels)
-        wrong = None
-        if len(values) != mask.shape[1]:
-            wrong = f"{len(values)} examples, but the shadows were asked about {mask.shape[1]}"
-        elif n_other := int((labels != self.labels_).sum()):
-            wrong = f"{n_other} of {len(labels)} labels differ from those of the bank's examples"
-        if wrong:
-            raise InputError(
-                f"{wrong}; each example is compared with itself, so ask about the bank's examples, in their order"
-            )
+        values, mask = self.signal(logits, labels), self.member_mask_
+        _same_examples(labels, self.labels_, "the shadows were asked about", "each example is compared with itself")
         known = covered(mask, self.needs)
         if not known.any():
             raise InputError(
@@ -273,6 +271,17 @@ class _AgainstItself(_WithParameters):
         scores = np.full(len(values), np.nan)
         scores[known] = self._kernel(values, known)
         return scores
+
+
+def _same_examples(labels: ArrayLike, own: np.ndarray, held: str, why: str) -> None:
+    """An error if labels are not those of the bank's examples, `own`; `held` and `why` are parts of its sentence."""
+    labels, wrong = np.asarray(labels), None
+    if len(labels) != len(own):
+        wrong = f"{len(labels)} examples, but {held} {len(own)}"
+    elif n_other := int((labels != own).sum()):
+        wrong = f"{n_other} of {len(labels)} labels differ from those of the bank's examples"
+    if wrong:
+        raise InputError(f"{wrong}; {why}, so ask about the bank's examples, in their order")
 
 
 def covered(member_mask: np.ndarray, needs: tuple[str, ...]) -> np.ndarray:
@@ -341,6 +350,135 @@ class RMIAAttack(_AgainstItself):
             self.a,
             "online" if self.online else "offline",
         )
+
+
+# ---------------------------------------------------------------------------------------------------- without shadows
+
+
+def quantile_trees(fpr: float, seed: int) -> "BaseEstimator":
+    """What `QuantileAttack` learns with: as many and as small trees as `boosted_trees`, for the (1 − fpr)-quantile.
+
+    A leaf has at least 1/fpr examples, since with fewer none is expected above its quantile.
+    """
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
+    return HistGradientBoostingRegressor(
+        loss="quantile",
+        quantile=1 - fpr,
+        max_iter=40,
+        max_leaf_nodes=15,
+        min_samples_leaf=max(20, int(np.ceil(1 / fpr))),
+        early_stopping=False,
+        random_state=seed,
+    )
+
+
+class QuantileAttack(_WithParameters):
+    """Is the target surer of an example than of 1 − fpr of all non-members like it (Bertran et al. 2023, 2307.03694)?
+
+    From examples that are certainly no members, trees learn the (1 − fpr)-quantile of the logit confidence φ, given the
+    features. The score is φ minus that quantile, so that the threshold is 0. No shadow is needed: a bank of the target alone
+    will do, `ShadowBank.single`; with shadows it learns from their answers about examples that they had not seen.
+
+    The examples are cut into folds, and the quantiles of one fold come from the other folds' non-members: members and
+    non-members are treated alike. Learnt quantiles are too low for new examples, the more so the fewer they were learnt from
+    (with 500 non-members 0.09 false alarms instead of 0.05). So one constant is added to all, the smallest with which at
+    most a share of fpr of the bank's non-members is claimed (conformal prediction, Romano et al. 2019, 1905.03222). It moves
+    no example past another; but false alarms are then to be counted on other non-members.
+
+    Args:
+        features: numbers `[N, …]`, what is known of each of the bank's examples, in their order; not what a model answers.
+            A column with the label helps where the model is surer of some classes. NaN is a value of its own to the trees.
+        fpr: the false alarms. With few non-members a far quantile is noise, and examples are then ordered no better than by
+            the loss: prefer 0.05 to 0.01 with fewer than some 10,000.
+        estimator: a scikit-learn regressor of the (1 − fpr)-quantile; default `quantile_trees`.
+        folds: integers `[N]`, which fold an example is in, for instance so that a person's rows stay together; default five
+            random ones. With folds of your own and at most 50,000 rows nothing depends on the order of examples.
+        seed: of the folds, of the 50,000 rows at most that each regressor learns from, and of the trees.
+    """
+
+    # "out", since somebody who had not seen the examples must have answered, though it may be about others of them only.
+    threshold, needs = 0.0, ("out",)
+
+    def __init__(
+        self,
+        features: ArrayLike,
+        fpr: float = 0.05,
+        estimator: "BaseEstimator | None" = None,
+        folds: ArrayLike | None = None,
+        seed: int = 0,
+    ):
+        self.features = features
+        self.fpr = fpr
+        self.estimator = estimator
+        self.folds = folds
+        self.seed = seed
+
+    def fit(self, bank: ShadowBank) -> Self:
+        """Learn each example's quantile from the other folds, `quantiles_` `[N]`, and the constant for all, `correction_`.
+
+        Raises:
+            ValueError: features or folds that do not fit the bank, fpr not between 0 and 1, fewer than 1/fpr − 1 answers
+                about non-members, or none outside a fold. TypeError: features or folds that are not numbers or integers.
+        """
+        between("fpr", self.fpr, 0, 1)
+        n, rng = len(bank.labels), np.random.default_rng(shifted(self.seed))
+        x, folds = self._features(n), self._folds(n, rng)
+        phi, out = bank.signal(signals.logit_confidence), ~bank.member_mask
+        n_out = int(out.sum())
+        place = int(np.ceil((1 - self.fpr) * (n_out + 1) - 1e-9))  # from below, of the lowest margin that is claimed
+        if place > n_out:
+            raise InputError(
+                f"fpr={self.fpr:g} needs at least {int(np.ceil(1 / self.fpr - 1 - 1e-9))} answers about non-members, got "
+                f"{n_out}; take a larger fpr"
+            )
+        quantiles = np.empty(n)
+        for fold in np.unique(folds):
+            quantiles[folds == fold] = self._learnt(x, phi, out & (folds != fold), rng).predict(x[folds == fold])
+        margins = (phi - quantiles)[out]
+        self.quantiles_, self.labels_ = quantiles, bank.labels
+        self.correction_ = np.partition(margins, place - 1)[place - 1]
+        return self
+
+    def score(self, logits: ArrayLike, labels: ArrayLike) -> np.ndarray:
+        """φ minus the example's quantile and the correction, float64 `[N]`.
+
+        Raises:
+            ValueError: another number of examples than the bank has, or other labels.
+        """
+        _same_examples(labels, self.labels_, "the bank holds", "each example has a quantile of its own")
+        return signals.logit_confidence(logits, labels) - self.quantiles_ - self.correction_
+
+    def _learnt(self, x: np.ndarray, phi: np.ndarray, out: np.ndarray, rng: np.random.Generator) -> "BaseEstimator":
+        """A regressor that has learnt from these answers, bool `[S, N]`, or from 50,000 of them."""
+        from sklearn.base import clone
+
+        rows = np.flatnonzero(out)
+        if not len(rows):
+            raise InputError("all non-members are in one fold; their quantiles must be learnt from other folds")
+        if len(rows) > MAX_LEARNT:
+            rows = np.sort(rng.choice(rows, MAX_LEARNT, replace=False))
+        estimator = quantile_trees(self.fpr, self.seed) if self.estimator is None else clone(self.estimator)
+        return estimator.fit(x[rows % len(x)], phi.ravel()[rows])
+
+    def _features(self, n: int) -> np.ndarray:
+        x = numbers("features", self.features, "biuf", "; encode categories as 0 and 1")
+        if x.ndim == 0 or len(x) != n or x.size == 0:
+            raise InputError(
+                f"features must have shape [{n}, …], a row for each of the bank's examples, got {list(x.shape)}"
+            )
+        return x.reshape(n, -1)
+
+    def _folds(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        if self.folds is None:
+            return rng.permutation(n) % N_FOLDS
+        folds = integers("folds", self.folds)
+        if folds.shape != (n,) or len(np.unique(folds)) < 2:
+            raise InputError(
+                f"folds must have shape [{n}] and at least two different values, got {list(folds.shape)} and "
+                f"{len(np.unique(folds))}"
+            )
+        return folds
 
 
 # -------------------------------------------------------------------------------------------------------- the kernels
