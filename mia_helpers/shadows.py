@@ -33,6 +33,7 @@ from tqdm.auto import tqdm
 from mia_helpers import training
 from mia_helpers.bank import ShadowBank, draw_members
 from mia_helpers.cache import atomic_path, cache_dir, name_of, read_entry, write_entry
+from mia_helpers.inputs import InputTypeError, as_array
 from mia_helpers.keys import key_of
 from mia_helpers.models import SmallClassifier
 from mia_helpers.seeds import VARIABLE, seed_shift, shifted
@@ -101,6 +102,7 @@ def train_shadows(
     n_members: int | None = None,
     n_candidates: int | None = None,
     in_pairs: bool = False,
+    person: ArrayLike | None = None,
     seed: int = 0,
     n_jobs: int | None = None,
     keep_models: bool = False,
@@ -131,6 +133,7 @@ def train_shadows(
         n_candidates: members are drawn from the first so many examples, the others are only asked about; default all.
         in_pairs: models 1, 3, … take the half of the candidates that the model before them left, so that each candidate is a
             member of half of the models. For targets only: among shadows, a partner would give its twin's members away.
+        person: whose example each is, integers `[N]`: then whole people are drawn, and `n_members` counts people.
         n_jobs: processes, with one thread each; default what `joblib.parallel_config` says, else as many as torch's
             threads. Under `joblib.parallel_config(backend="dask")` the shadows are trained by a dask.distributed cluster.
         keep_models: keep the models, too, in `bank.models`, all in memory at once. With `fit` and `key` they must be torch
@@ -148,17 +151,22 @@ def train_shadows(
         OSError: the cache cannot be written.
     """
     images, labels = _checked(images, labels, float32=fit is None)
-    n_members, n_candidates = _checked_sizes(n_shadows, n_members, n_candidates, len(images))
+    whose = None if person is None else _people(person, len(images), n_candidates)
+    n_units = len(images) if whose is None else int(whose.max()) + 1
+    n_members, n_candidates = _checked_sizes(n_shadows, n_members, n_candidates, n_units)
     if in_pairs and (n_shadows % 2 or 2 * n_members != n_candidates):
         raise ValueError(
             f"in_pairs needs an even number of models, and half of the candidates as members; got {n_shadows} "
             f"models and {n_members} of {n_candidates}"
         )
-    mask = draw_members(n_shadows, seed, n_members, n_candidates, len(images))
+    mask = draw_members(n_shadows, seed, n_members, n_candidates, n_units)
     if in_pairs:
         mask[1::2, :n_candidates] = ~mask[::2, :n_candidates]
+    if whose is not None:
+        mask = mask[:, whose]
     draws = [_Draw(i, mask[i], _seed_of(seed, i)) for i in range(n_shadows)]
     design = {"n_members": n_members, "n_candidates": n_candidates} | ({"in_pairs": True} if in_pairs else {})
+    design |= {} if whose is None else {"people": n_units}
     given = (answer, key, recipe, images, labels, n_jobs, keep_models)
     make, told, settings, network = _own(*given) if fit is None else _custom(fit, *given)
     if told is not None:
@@ -628,6 +636,16 @@ def _checked_sizes(n_shadows: int, n_members: int | None, n_candidates: int | No
     if not 1 <= n_members <= n_candidates:
         raise ValueError(f"n_members must lie in 1 … {n_candidates}, the number of candidates; got {n_members}")
     return n_members, n_candidates
+
+
+def _people(person: ArrayLike, n: int, n_candidates: int | None) -> np.ndarray:
+    """People as numbers from 0, `[N]`, or an error."""
+    values = as_array(person)
+    if values.shape != (n,) or values.dtype.kind not in "iu":
+        raise InputTypeError(f"person must be integers [{n}], one for each example, got {values.dtype} {list(values.shape)}")
+    if n_candidates is not None:
+        raise TypeError("n_candidates counts examples from the first one and person draws people; give one of them")
+    return np.unique(values, return_inverse=True)[1]
 
 
 def _checked(

@@ -98,7 +98,7 @@ def test_planted_leak_is_found_and_not_called_safe_or_proved():
         "hinge",
         "output classifier",
     }
-    assert SHADOW_ATTACKS | {"label-only attacks", "gradient norm"} == set(report.not_run)
+    assert SHADOW_ATTACKS | {"label-only attacks", "gradient norm", "quantile regression"} == set(report.not_run)
     assert all(control.passed for control in report.controls)
     quiet = audit(*outputs(1)[:2], logits=outputs(1)[2], at_fpr=0.05)
     assert quiet.status == NO_EVIDENCE and "not evidence of safety" in quiet.verdict
@@ -244,7 +244,7 @@ def test_the_level_counts_the_attacks_that_are_run(n_shadows, seed):
         report = audit(y, is_member, at_fpr=0.05, **(given | {"member_mask": mask}))
         if report.n_shadows:
             classes = sum(s.auc is not None for s in report.slices)
-            statements = len(report.attacks) * (3 + len(report.attacks["loss"].tpr_at_fpr) + classes) + 8
+            statements = len(report.attacks) * (3 + len(report.attacks["loss"].tpr_at_fpr) + classes) + 10
             assert report.level == 1 - (1 - 0.95) / statements
 
 
@@ -262,7 +262,7 @@ def test_a_few_examples_in_all_or_none_of_the_reference_models_are_announced_and
     given["member_mask"][:2, 2:] = [[True], [False]]
     report = audit(y, is_member, at_fpr=0.05, **given)
     assert "LiRA online" in report.attacks and any(w.startswith("2 of 400 examples") for w in report.warnings)
-    asked = examples.Examples(y, is_member, None, None, np.random.default_rng(0).random(400))
+    asked = examples.draw(examples.Examples.of(y, is_member), [np.arange(400)], np.random.default_rng(0))
     bank = ShadowBank(given["shadow_logits"], given["member_mask"], y)
     found = scoring.from_references(given["logits"], bank, asked, scoring.listed(asked, 0))
     for scores in (found["LiRA online"], found["RMIA online"]):
@@ -428,14 +428,14 @@ def test_pandas_objects_are_audited_as_arrays_if_they_have_one_index():
 def test_models_of_every_kind_are_audited():
     y, is_member, z = outputs(14)
     frame = pd.DataFrame(z, columns=list("abcd"))
-    expected = audit(y, is_member, logits=z, at_fpr=0.05).attacks["loss"].auc
+    expected = audit(y, is_member, logits=z, features=z, at_fpr=0.05).attacks["loss"].auc
     assert audit(y, is_member, model=lambda x: x, inputs=z, at_fpr=0.05).attacks["loss"].auc == expected
     ridge = RidgeClassifier().fit(frame, y)
     for inputs_ in (frame, z):  # pytest turns scikit-learn's warnings about names into errors
         report = audit(y, is_member, model=ridge, inputs=inputs_, at_fpr=0.05)
         assert (
             report.attacks["loss"].auc
-            == audit(y, is_member, logits=ridge.decision_function(frame), at_fpr=0.05).attacks["loss"].auc
+            == audit(y, is_member, logits=ridge.decision_function(frame), features=z, at_fpr=0.05).attacks["loss"].auc
         )
     double = torch.nn.Linear(4, 4, bias=False).double()
     double.weight.data = torch.eye(4, dtype=torch.float64)
@@ -459,7 +459,7 @@ def test_rates_are_rounded_up(rate, text):
 def test_the_summary_says_what_was_not_looked_at(full):
     y, is_member, z = outputs(19)
     text = audit(y, is_member, logits=z, at_fpr=0.05).summary()
-    assert "No features were given" in text and "Not run: shadow classifier, LiRA online" in text
+    assert "No features were given" in text and "Not run: quantile regression, shadow classifier, LiRA online" in text
     assert "No features were given" not in full.summary()
 
 
@@ -468,13 +468,13 @@ P = np.exp(Z) / np.exp(Z).sum(1, keepdims=True)
 BAD = {
     "no answers": ({}, ValueError, "give one of logits"),
     "two answers": ({"logits": Z, "probabilities": P}, ValueError, "give one of logits"),
-    "one column": ({"logits": Z[:, :1]}, ValueError, r"shape \[400, C\].*stack 1 − p and p"),
+    "one column": ({"logits": Z[:, :1]}, ValueError, r"shape \[400, C\].*a single column is for two classes"),
     "named classes": (
         {"model": LogisticRegression().fit(Z, np.array(list("abcd"))[Y]), "inputs": Z},
         ValueError,
         "classes must be integers",
     ),
-    "a vector": ({"probabilities": P[:, 0]}, ValueError, "stack 1 − p and p"),
+    "a vector": ({"probabilities": P[:, 0]}, ValueError, "labels go up to 3"),
     "too short": ({"logits": Z[:-1]}, ValueError, r"shape \[400, C\]"),
     "NaN": ({"logits": np.where(Z > 5, np.nan, Z)}, ValueError, "NaN or infinite"),
     "text": ({"logits": Z.astype(str)}, TypeError, "must be numbers"),
@@ -740,7 +740,7 @@ def test_files_it_cannot_use(name, tmp_path, capsys):
 @pytest.mark.parametrize("error", [TypeError, ValueError, KeyError])
 @pytest.mark.parametrize(
     ("room", "inner"),
-    [(scoring, "_cross_fitted"), (run_room, "draw_lots"), (measuring, "exposed"), (run_room, "AuditReport")],
+    [(scoring, "_cross_fitted"), (run_room, "draw"), (measuring, "exposed"), (run_room, "AuditReport")],
 )
 def test_a_mistake_in_the_audit_is_not_blamed_on_the_input(room, inner, error, tmp_path, capsys, monkeypatch):
     def broken(*args, **kwargs):

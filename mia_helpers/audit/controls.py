@@ -6,7 +6,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from mia_helpers.attacks import boosted_trees
-from mia_helpers.audit.examples import Examples
+from mia_helpers.audit.examples import Examples, Part, People
 from mia_helpers.audit.measuring import auc_at_level
 from mia_helpers.audit.report import Control
 from mia_helpers.bank import ShadowBank
@@ -31,7 +31,7 @@ def _one_hot(values: np.ndarray) -> np.ndarray:
 def two_sample(examples: Examples, seed: int, level: float) -> tuple[list[Control], list[str]]:
     """Can a blind classifier, which never asks the model, tell members from non-members? And what it was shown."""
     from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, cross_val_predict
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
@@ -48,7 +48,8 @@ def two_sample(examples: Examples, seed: int, level: float) -> tuple[list[Contro
     x, truth = np.concatenate(list(shown.values()), axis=1), is_member[rows]
     linear = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, class_weight="balanced", max_iter=500))
     boosted = boosted_trees(seed).set_params(max_features=min(1.0, 50 / x.shape[1]))
-    folds = StratifiedKFold(5, shuffle=True, random_state=seed)
+    whose = None if examples.person is None else examples.person[rows]
+    folds = (StratifiedKFold if whose is None else StratifiedGroupKFold)(5, shuffle=True, random_state=seed)
     meaning = (
         f"a classifier that sees {', '.join(shown)} and never asks the model must not tell members from "
         "non-members; somewhat below 0.5 is an artefact of cross-validation"
@@ -58,8 +59,11 @@ def two_sample(examples: Examples, seed: int, level: float) -> tuple[list[Contro
         del models["gradient boosting"]  # a weight for each label says all that there is to say
     controls = []
     for name, model in models.items():
-        scores = cross_val_predict(model, x, truth, cv=folds, method="decision_function")
-        controls.append(control(f"blind classifier, {name}", scores, truth, False, meaning, level))
+        scores = cross_val_predict(model, x, truth, groups=whose, cv=folds, method="decision_function")
+        seen = Part(
+            "", "", np.arange(len(rows)), whose if whose is None else np.unique(whose, return_inverse=True)[1], truth
+        )
+        controls.append(control(f"blind classifier, {name}", seen.of(scores), seen.of(truth) > 0, False, meaning, level))
     return controls, list(shown)
 
 
@@ -89,24 +93,24 @@ def warn(controls: list[Control], tested: list[str], warnings: list[str]) -> Non
         )
 
 
-def draws(bank: ShadowBank, is_member: np.ndarray, level: float) -> Control | None:
+def draws(bank: ShadowBank, examples: Examples, level: float) -> Control | None:
     """Whether the number of reference models that had an example tells the target's members; None if all had as many."""
-    counts = bank.member_mask.sum(0)
+    counts = examples.by_person(bank.member_mask.sum(0))
     if counts.min() == counts.max():
         return None
     return control(
         "draws of the reference models",
         counts.astype(float),
-        is_member,
+        examples.people.is_member,
         True,
         "the number of reference models that had an example must not tell whether the target had it",
         level,
     )
 
 
-def permuted(name: str, scores: np.ndarray, examples: Examples, rng: np.random.Generator, level: float) -> Control:
-    """The attack against memberships drawn by lot."""
-    order, is_member = np.argsort(examples.lots), examples.is_member
+def permuted(name: str, scores: np.ndarray, people: People, rng: np.random.Generator, level: float) -> Control:
+    """The attack against memberships drawn by lot; scores `[P]`."""
+    order, is_member = np.argsort(people.lots), people.is_member
     truth = np.empty_like(is_member)
     truth[order] = rng.permutation(is_member[order])
     return control(
@@ -122,7 +126,7 @@ def permuted(name: str, scores: np.ndarray, examples: Examples, rng: np.random.G
 def blind_models(
     names: Iterable[str], blind: Mapping[str, np.ndarray], is_member: np.ndarray, level: float
 ) -> list[Control]:
-    """Attacks on a reference model, judged by the target's memberships."""
+    """Attacks on a reference model, scores `[P]`, judged by the target's memberships `[P]`."""
     meaning = (
         "a reference model, whose members were drawn without looking at the target's, stands in for the target: what "
         "is found there is not membership"

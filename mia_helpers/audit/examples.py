@@ -1,9 +1,10 @@
-"""The examples of an audit, and chance that does not depend on their order. NumPy side."""
+"""The examples of an audit, the people behind them, and chance that does not depend on their order. NumPy side."""
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 
@@ -11,56 +12,181 @@ from mia_helpers.bank import CHUNK
 
 
 @dataclass(frozen=True, eq=False)
-class Examples:
-    """Who and what the model was asked about.
+class People:
+    """Whom figures count: each person once.
 
     Attributes:
-        y: labels, int64 `[N]`. is_member: bool `[N]`. group: strings `[N]` or None. features: numbers `[N, F]` or None.
-        lots: a random number for each example, float64 `[N]`, that goes with what it is and not with its place.
+        is_member: bool `[P]`.
+        lots: a random number for each, float64 `[P]`, that goes with who it is and not with its place.
     """
 
-    y: np.ndarray
     is_member: np.ndarray
-    group: np.ndarray | None
-    features: np.ndarray | None
     lots: np.ndarray
 
     def __len__(self) -> int:
-        return len(self.y)
+        return len(self.is_member)
 
     @cached_property
     def first_half(self) -> np.ndarray:
-        """Half of the members and half of the non-members, bool `[N]`."""
+        """Half of the members and half of the non-members, bool `[P]`."""
         half = np.zeros(len(self), dtype=bool)
         for kind in (self.is_member, ~self.is_member):
             places = np.flatnonzero(kind)
             half[places[np.argsort(self.lots[places])[: len(places) // 2]]] = True
         return half
 
+    @cached_property
+    def drawn_half(self) -> np.ndarray:
+        """Half of all, drawn without a look at who is a member, bool `[P]`."""
+        half = np.zeros(len(self), dtype=bool)
+        half[np.argsort(self.lots)[: len(self) // 2]] = True
+        return half
+
     def sample(self, n: int, among: np.ndarray | None = None) -> np.ndarray:
-        """Positions of at most n examples, in the order of their lots."""
+        """Positions of at most n of them, in the order of their lots."""
         places = np.arange(len(self)) if among is None else np.flatnonzero(among)
         return places[np.argsort(self.lots[places])[:n]]
 
-    def slices(self) -> Iterator[tuple[str, str, np.ndarray, int, int]]:
-        """(column, value, positions, members, non-members) of every class and group."""
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One class or one group.
+
+    Attributes:
+        column, value: `"class"` or `"group"`, and which. rows: the positions of its examples.
+        people: whose they are, numbers from 0 for each of `rows`; None if each is another person.
+        is_member: bool, of each of these people.
+    """
+
+    column: str
+    value: str
+    rows: np.ndarray
+    people: np.ndarray | None
+    is_member: np.ndarray
+
+    def of(self, values: np.ndarray) -> np.ndarray:
+        """Each of its people's mean of values `[N]` over the rows that belong to this part."""
+        return values[self.rows] if self.people is None else _means(values[self.rows], self.people)
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """What the model was asked about: N rows, and the P people whose rows they are.
+
+    Attributes:
+        y: labels, int64 `[N]`. group: strings `[N]` or None. features: numbers `[N, F]` or None.
+        rows: each row as if it were another person.
+        person: whose row each is, numbers from 0 to P − 1, int64 `[N]`; None if each row is another person.
+        people: those whom figures count; `rows` itself without `person`.
+    """
+
+    y: np.ndarray
+    group: np.ndarray | None
+    features: np.ndarray | None
+    rows: People
+    person: np.ndarray | None
+    people: People
+
+    @classmethod
+    def of(
+        cls,
+        y: np.ndarray,
+        is_member: np.ndarray,
+        group: np.ndarray | None = None,
+        features: np.ndarray | None = None,
+        person: np.ndarray | None = None,
+    ) -> Self:
+        """Examples that have no lots yet: memberships bool `[N]`, the same for all rows of a person."""
+        rows = people = People(is_member, np.full(len(y), np.nan))
+        if person is not None:
+            who = np.zeros(person.max() + 1, dtype=bool)
+            who[person] = is_member
+            people = People(who, np.full(len(who), np.nan))
+        return cls(y, group, features, rows, person, people)
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    @property
+    def is_member(self) -> np.ndarray:
+        """Memberships of the rows, bool `[N]`."""
+        return self.rows.is_member
+
+    @cached_property
+    def first_half(self) -> np.ndarray:
+        """The rows of the first half of the people, bool `[N]`."""
+        return self.people.first_half if self.person is None else self.people.first_half[self.person]
+
+    def folds(self, n: int) -> np.ndarray:
+        """Which of n folds each row is in, int `[N]`: people stay together, members and non-members are shared out evenly."""
+        of_people = np.empty(len(self.people), dtype=np.int64)
+        for kind in (self.people.is_member, ~self.people.is_member):
+            places = np.flatnonzero(kind)
+            of_people[places[np.argsort(self.people.lots[places])]] = np.arange(len(places)) % n
+        return of_people if self.person is None else of_people[self.person]
+
+    def by_person(self, values: np.ndarray) -> np.ndarray:
+        """Each person's mean of values `[N]` over all of its rows, `[P]`."""
+        return values if self.person is None else _means(values, self.person)
+
+    def sample(self, n: int, among: np.ndarray | None = None) -> np.ndarray:
+        """Positions of at most n rows, in the order of their lots: one of each person, then a second one, and so on."""
+        if self.person is None:
+            return self.rows.sample(n, among)
+        places = np.arange(len(self)) if among is None else np.flatnonzero(among)
+        return places[np.lexsort((self.people.lots[self.person[places]], self._turn[places]))[:n]]
+
+    @cached_property
+    def _turn(self) -> np.ndarray:
+        """Which of its person's rows each row is, by lots: 0, 1, …, `[N]`."""
+        assert self.person is not None
+        order = np.lexsort((self.rows.lots, self.person))
+        sizes = np.bincount(self.person)
+        turn = np.empty(len(self), dtype=np.int64)
+        turn[order] = np.arange(len(self)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        return turn
+
+    def parts(self) -> Iterator[Part]:
+        """Every class and every group, unless there is but one."""
         for column, values in (("class", self.y), ("group", self.group)):
             if values is None:
                 continue
             names, codes = np.unique(values, return_inverse=True)
             if len(names) > 1:
                 ends = np.cumsum(np.bincount(codes))[:-1]
-                for name, places in zip(names, np.split(np.argsort(codes, kind="stable"), ends)):
-                    members = int(self.is_member[places].sum())
-                    yield column, str(name), places, members, len(places) - members
+                for name, rows in zip(names, np.split(np.argsort(codes, kind="stable"), ends)):
+                    if self.person is None:
+                        yield Part(column, str(name), rows, None, self.is_member[rows])
+                    else:
+                        whose, people = np.unique(self.person[rows], return_inverse=True)
+                        yield Part(column, str(name), rows, people, self.people.is_member[whose])
 
 
-def draw_lots(columns: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:
-    """A random number for each example, float64 `[N]`, that goes with what the example is and not with its place."""
+def _means(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    return np.bincount(groups, values) / np.bincount(groups)
+
+
+def draw(examples: Examples, columns: list[np.ndarray], rng: np.random.Generator) -> Examples:
+    """The examples with lots: random numbers that go with what an example is, `columns` `[N]`, and not with its place."""
+    mixed = _mixed(columns)
+    rows = replace(examples.rows, lots=_lots(mixed, rng))
+    if examples.person is None:
+        return replace(examples, rows=rows, people=rows)
+    of_person = np.zeros(len(examples.people), dtype=np.uint64)
+    np.add.at(of_person, examples.person, mixed)  # whatever the order of a person's rows
+    return replace(examples, rows=rows, people=replace(examples.people, lots=_lots(of_person, rng)))
+
+
+def _mixed(columns: list[np.ndarray]) -> np.ndarray:
+    """A number for each row that goes with its values, uint64 `[N]`."""
     mixed = np.zeros(len(columns[0]), dtype=np.uint64)
     for column in columns:
         mixed = mixed * np.uint64(0x9E3779B97F4A7C15) + _hashed(column)
         mixed ^= mixed >> np.uint64(29)
+    return mixed
+
+
+def _lots(mixed: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     lots = np.empty(len(mixed))
     lots[np.argsort(mixed, kind="stable")] = rng.random(len(mixed))
     return lots

@@ -8,20 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mia_helpers.ask import answers, ask
-from mia_helpers.audit.settings import References
-from mia_helpers.bank import ShadowBank
-from mia_helpers.inputs import (
-    InputError,
-    InputTypeError,
-    as_array,
-    finite,
-    integers,
-    n_rows,
-    numbers,
-    same_rows,
-    zeros_and_ones,
-)
+from mia_helpers.inputs import InputError, InputTypeError, as_array, finite, integers, numbers, same_rows, zeros_and_ones
 
 MAX_GROUPS = 1_000
 
@@ -43,7 +30,18 @@ def checked_memberships(is_member: ArrayLike) -> np.ndarray:
 
 def checked_labels(labels: ArrayLike, n: int) -> np.ndarray:
     """Labels as int64 `[N]`, or an error."""
-    y = integers("labels", labels, "; number the classes from 0")
+    given = as_array(labels)
+    if given.ndim == 2 and len(given) == n and np.isin(given, (0, 1)).all() and (given.sum(1) == 1).all():
+        raise InputError(f"labels are one-hot, {list(given.shape)}; pass labels.argmax(axis=1)")
+    if given.dtype.kind == "f" and np.isfinite(given).all():
+        broken = given[given != np.round(given)]
+        hint = "pass labels.astype(int)"
+        if broken.size:
+            hint = f"{broken[0]:g} among them: numbers to be predicted are no classes, and this audit is of classifiers"
+        raise InputTypeError(f"labels must be integers, got {given.dtype}; {hint}")
+    y = integers(
+        "labels", labels, "; number the classes from 0, for instance with numpy.unique(labels, return_inverse=True)"
+    )
     if y.shape != (n,):
         raise InputError(f"labels must have shape [{n}], as is_member has, got {list(y.shape)}")
     if y.min() < 0:
@@ -51,102 +49,27 @@ def checked_labels(labels: ArrayLike, n: int) -> np.ndarray:
     return y.astype(np.int64)
 
 
-def checked_answers(
-    logits: ArrayLike | None,
-    probabilities: ArrayLike | None,
-    model: object,
-    inputs: ArrayLike | None,
-    y: np.ndarray,
-    floor: float | None,
-    warnings: list[str],
-    more_probabilities: bool = False,
-) -> tuple[np.ndarray, float | None]:
-    """Logits `[N, C]`, and the floor: the one that was given, else the one chosen if they come from probabilities.
-
-    A floor next to logits is refused, unless reference models may answer with probabilities (`more_probabilities`).
-    """
-    given = [
-        name for name, value in (("logits", logits), ("probabilities", probabilities), ("model", model)) if value is not None
-    ]
-    if len(given) != 1:
-        raise InputError(f"give one of logits, probabilities and model (with inputs), got {', '.join(given) or 'none'}")
-    if model is not None:
-        if inputs is None or n_rows(inputs) != len(y):
-            raise InputError(f"a model needs inputs [{len(y)}, …], got {None if inputs is None else list(np.shape(inputs))}")
-        values, are_probabilities = answers(model, inputs, int(y.max()) + 1, floor or 1e-12)
-        logits, probabilities = (None, values) if are_probabilities else (values, None)
-    if logits is not None:
-        z = _outputs("logits", logits, (len(y),), y)
-        finite("logits", z, "; pass logits, not log(0)")
-        if z.min() >= 0 and np.allclose(z[:1000].sum(1), 1, atol=1e-3):
-            warnings.append(
-                "The logits look like probabilities (not negative, each row sums to 1). If they are, pass them "
-                "as probabilities: a softmax on top makes attacks weaker."
-            )
-        if floor is not None and not more_probabilities:
-            raise InputError(f"floor={floor:g} is for probabilities, and all answers are logits; leave floor out")
-        return z, floor
-    p = _checked_probabilities("probabilities", _outputs("probabilities", probabilities, (len(y),), y))
-    if floor is None:
-        floor = float(np.clip(p[p > 0].min() / 10, 1e-12, 1e-3))
-    return np.log(np.maximum(p, floor)), floor
-
-
-class Asker:
-    """Logits of a reference model; a class, so that worker processes can be sent one."""
-
-    def __init__(self, n_classes: int, floor: float | None):
-        self.n_classes, self.floor = n_classes, floor
-
-    def __call__(self, model: object, inputs: np.ndarray) -> np.ndarray:
-        """The model's logits, `[N, C]`."""
-        return ask(model, inputs, n_classes=self.n_classes, floor=self.floor or 1e-12)
-
-
-def _outputs(name: str, values: Any, leading: tuple[int, ...], y: np.ndarray) -> np.ndarray:
-    values = numbers(name, values)
-    if values.ndim != len(leading) + 1 or values.shape[:-1] != leading or values.shape[-1] < 2:
-        hint = "; for a binary model stack 1 − p and p" if values.ndim == len(leading) or values.shape[-1] == 1 else ""
-        raise InputError(
-            f"{name} must have shape [{', '.join(map(str, leading))}, C] with C ≥ 2, got {list(values.shape)}{hint}"
-        )
-    if y.max() >= values.shape[-1]:
-        raise InputError(f"{name} have {values.shape[-1]} classes, but labels go up to {y.max()}; number the classes from 0")
-    return values
-
-
-def _checked_probabilities(name: str, p: np.ndarray) -> np.ndarray:
-    p = p.astype(np.float64)
-    finite(name, p)
-    if p.min() < 0 or p.max() > 1 + 1e-6:
-        raise InputError(f"{name} must lie in [0, 1], got {p.min():g} … {p.max():g}; are these logits?")
-    sums = p.sum(-1)
-    if (off := np.abs(sums - 1) > 1e-3).any():
-        raise InputError(
-            f"{name} must sum to 1 for each example; {int(off.sum())} of {off.size} do not, one sums to "
-            f"{sums[off].flat[0]:.4g}"
-        )
-    return p
-
-
-def checked_bank(references: References, y: np.ndarray, n_classes: int, floor: float | None) -> ShadowBank | None:
-    """The reference models' answers `[S, N, C]`, as logits, and who was in which; None without any."""
-    if references.member_mask is None:
+def checked_people(person: ArrayLike | None, is_member: np.ndarray) -> np.ndarray | None:
+    """Whose row each one is, as numbers from 0, `[N]`, or an error; None if each row is another person."""
+    if person is None:
         return None
-    name = "shadow_logits" if references.shadow_logits is not None else "shadow_probabilities"
-    mask = as_array(references.member_mask)
-    if mask.dtype.kind not in "biu" or not np.isin(mask, (0, 1)).all():
-        raise InputTypeError(f"member_mask must be boolean (or 0 and 1), got {mask.dtype}")
-    if mask.ndim != 2 or mask.shape[1] != len(y) or len(mask) == 0:
-        raise InputError(f"member_mask must have shape [S, {len(y)}], got {list(mask.shape)}")
-    z = _outputs(name, getattr(references, name), (len(mask), len(y)), y)
-    if z.shape[-1] != n_classes:
-        raise InputError(f"{name} have {z.shape[-1]} classes, the target's answers {n_classes}")
-    if name == "shadow_probabilities":
-        z = np.log(np.maximum(_checked_probabilities(name, z), floor or 1e-12))
-    if bad := sum(int((~np.isfinite(one)).sum()) for one in z):
-        raise InputError(f"{bad} of {name} are NaN or infinite")
-    return ShadowBank(z, mask.astype(bool), y)
+    values, n = as_array(person), len(is_member)
+    if values.shape != (n,):
+        raise InputError(f"person must have shape [{n}], got {list(values.shape)}")
+    if unnamed := sum(map(_is_missing, values.tolist())):
+        raise InputError(f"person is missing in {unnamed} of {n} rows, which are not all one person; name or drop them")
+    people, codes = np.unique(values.astype(str) if values.dtype.kind == "O" else values, return_inverse=True)
+    share = np.bincount(codes, is_member) / np.bincount(codes)
+    if mixed := int(((share > 0) & (share < 1)).sum()):
+        raise InputError(
+            f"{mixed} of {len(people)} people have rows among the members and rows among the non-members; whoever was "
+            "trained on with one row is a member: drop their other rows"
+        )
+    return codes.astype(np.int64)
+
+
+def _is_missing(value: object) -> bool:
+    return value is None or type(value).__name__ in ("NAType", "NaTType") or bool(value != value)
 
 
 def checked_groups(group: ArrayLike | None, n: int) -> np.ndarray | None:
@@ -171,4 +94,20 @@ def checked_features(features: ArrayLike | None, n: int) -> np.ndarray | None:
         raise InputError(f"features must have shape [{n}, …], got {list(values.shape)}")
     values = values.reshape(n, -1)
     finite("features", values, "; fill in what is missing, and add a column that says where")
+    return values
+
+
+def described_by(inputs: Any, n: int) -> np.ndarray | None:
+    """A model's inputs as finite numbers `[N, F]`; None if there are none, or some are no numbers (text, sparse matrices).
+
+    A missing value, which a model may know to handle, is 0, with a column that says so.
+    """
+    if inputs is None or hasattr(inputs, "tocsr"):
+        return None
+    values = as_array(inputs)
+    if values.dtype.kind not in "biuf" or values.ndim == 0 or len(values) != n or values.size == 0:
+        return None
+    values = values.reshape(n, -1)
+    if (bad := ~np.isfinite(values)).any():
+        values = np.concatenate([np.where(bad, 0, values), bad[:, bad.any(0)]], axis=1)
     return values

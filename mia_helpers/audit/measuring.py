@@ -5,16 +5,18 @@ from dataclasses import replace
 import numpy as np
 from scipy.stats import hypergeom, norm
 
-from mia_helpers.audit.examples import Examples
-from mia_helpers.audit.report import MIN_IN_SLICE, Exposed, Slice
+from mia_helpers.audit.examples import Examples, Part, People
+from mia_helpers.audit.report import INDEPENDENT, MIN_IN_SLICE, ONE_RUN, Exposed, Slice
 from mia_helpers.metrics import (
     AttackReport,
     Estimate,
     SupportedRates,
     attack_report,
     auc,
+    best_guesses,
     best_threshold,
     epsilon_lower_bound,
+    one_run_epsilon,
     tpr_at_fpr,
 )
 
@@ -40,7 +42,7 @@ def auc_at_level(scores: np.ndarray, is_member: np.ndarray, level: float, found:
 
 def measured(
     scores: np.ndarray,
-    examples: Examples,
+    people: People,
     fixed_at_0: bool,
     reference: tuple[np.ndarray, np.ndarray] | None,
     fprs: tuple[float, ...],
@@ -48,10 +50,10 @@ def measured(
 ) -> tuple[AttackReport, str]:
     """The attack's figures, and where its threshold is from.
 
-    It is 0 for log-odds, else the best one of a reference model (its scores and memberships), else the best one on half of
-    the examples; accuracy and advantage are then counted on the other half.
+    Scores `[P]`, one for each person. The threshold is 0 for log-odds, else the best one of a reference model (its scores
+    and memberships), else the best one on half of the people; accuracy and advantage are then counted on the other half.
     """
-    is_member, first_half = examples.is_member, examples.first_half
+    is_member, first_half = people.is_member, people.first_half
     if fixed_at_0:
         threshold, source = 0.0, "log-odds 0"
     elif reference is not None:
@@ -84,43 +86,54 @@ def above_chance(report: AttackReport, level: float) -> bool:
     return report.auc.low > 0.5 or min(lucky) < (1 - level) / 2
 
 
-def epsilon(scores: dict[str, np.ndarray], examples: Examples, delta: float, level: float) -> tuple[float, str]:
-    """A lower bound on ε, and its attack: both chosen on one half of the examples, counted on the other."""
-    is_member, first_half = examples.is_member, examples.first_half
-    first = examples.sample(MAX_CALIBRATION, first_half)
+def epsilon(
+    scores: dict[str, np.ndarray], people: People, delta: float, level: float, coins: bool
+) -> tuple[float, str, str]:
+    """A lower bound on ε, its attack and its method: all chosen on one half of the people, counted on the other.
+
+    coins: each person was a member by a fair coin of its own, so that the bound for one training run holds.
+    """
+    is_member, half = people.is_member, people.drawn_half if coins else people.first_half
+    first = people.sample(MAX_CALIBRATION, half)
     calibration = {name: (values[first], is_member[first]) for name, values in scores.items()}
-    name = max(
-        scores,
-        key=lambda name: (
-            epsilon_lower_bound(*calibration[name], *calibration[name], delta, level),
-            auc(*calibration[name]).value,
-        ),
-    )
-    return epsilon_lower_bound(*calibration[name], scores[name][~first_half], is_member[~first_half], delta, level), name
+    if coins:
+        guesses = {name: best_guesses(*known, delta, level) for name, known in calibration.items()}
+        bounds = {name: one_run_epsilon(*known, guesses[name], delta, level) for name, known in calibration.items()}
+    else:
+        bounds = {name: epsilon_lower_bound(*known, *known, delta, level) for name, known in calibration.items()}
+    name = max(scores, key=lambda name: (bounds[name], auc(*calibration[name]).value))
+    counted = scores[name][~half], is_member[~half]
+    if not coins:
+        return epsilon_lower_bound(*calibration[name], *counted, delta, level), name, INDEPENDENT
+    return one_run_epsilon(*counted, guesses[name], delta, level), name, ONE_RUN
 
 
-def measured_slice(
-    scores: dict[str, np.ndarray],
-    is_member: np.ndarray,
-    level: float,
-    column: str,
-    value: str,
-    places: np.ndarray,
-    members: int,
-    others: int,
-) -> Slice:
+def measured_part(scores: dict[str, np.ndarray], level: float, part: Part) -> Slice:
     """The attack whose AUC has the highest lower end on these examples, if there are enough of both kinds."""
+    is_member = part.is_member
+    members, others = int(is_member.sum()), int((~is_member).sum())
     if min(members, others) < MIN_IN_SLICE:
-        return Slice(column, value, members, others, None, None)
-    found = {name: auc_at_level(values[places], is_member[places], level) for name, values in scores.items()}
+        return Slice(part.column, part.value, members, others, None, None)
+    found = {name: auc_at_level(part.of(values), is_member, level) for name, values in scores.items()}
     best = max(found, key=lambda name: (found[name].low, found[name].value))
-    return Slice(column, value, members, others, best, found[best])
+    return Slice(part.column, part.value, members, others, best, found[best])
 
 
 def exposed(scores: np.ndarray, examples: Examples) -> list[Exposed]:
-    """The members with the highest scores, the lots deciding between equal ones."""
-    is_member, y, lots = examples.is_member, examples.y, examples.lots
-    members, others = np.flatnonzero(is_member), np.sort(scores[~is_member])
-    top = members[np.lexsort((lots[members], -scores[members]))[:N_EXPOSED]]
-    at_or_above = 1 - np.searchsorted(others, scores[top], side="left") / len(others)
-    return [Exposed(int(i), int(y[i]), float(scores[i]), float(share)) for i, share in zip(top, at_or_above)]
+    """The members with the highest scores `[N]`, the lots deciding between equal ones; of several rows of a person the mean.
+
+    A person is shown by its row with the highest score.
+    """
+    people, of_people = examples.people, examples.by_person(scores)
+    members, others = np.flatnonzero(people.is_member), np.sort(of_people[~people.is_member])
+    top = members[np.lexsort((people.lots[members], -of_people[members]))[:N_EXPOSED]]
+    at_or_above = 1 - np.searchsorted(others, of_people[top], side="left") / len(others)
+    shown = [_clearest_row(scores, examples, who) for who in top]
+    return [Exposed(i, int(examples.y[i]), float(of_people[who]), float(s)) for i, who, s in zip(shown, top, at_or_above)]
+
+
+def _clearest_row(scores: np.ndarray, examples: Examples, who: int) -> int:
+    if examples.person is None:
+        return int(who)
+    rows = np.flatnonzero(examples.person == who)
+    return int(rows[np.lexsort((examples.rows.lots[rows], -scores[rows]))[0]])

@@ -16,6 +16,8 @@ SCHEMA_VERSION = 1
 EVIDENCE, NO_EVIDENCE, NOT_COMPARABLE = "evidence", "no evidence", "not comparable"
 MIN_IN_SLICE = 20  # members, and as many non-members: fewer say nothing
 N_SLICES_SHOWN = 12
+INDEPENDENT = "exact binomial limits, which assume that each answer does not depend on who else was a member"
+ONE_RUN = "one training run, each membership a fair coin (Steinke et al. 2023, 2305.08846)"
 THRESHOLDS = ("a reference model", "calibration half", "log-odds 0")
 
 
@@ -88,9 +90,13 @@ class AuditReport:
             the other half's), or 0 log-odds.
         strongest: the attack with the largest TPR at `at_fpr`, then the largest AUC.
         confidence: of all statements together. level: of each single interval (Bonferroni).
-        epsilon: lower bound on ε at `delta`, in nats; epsilon_attack: the attack behind it.
+        epsilon: lower bound on ε at `delta`, in nats; epsilon_attack: the attack behind it; epsilon_method: `INDEPENDENT` or
+            `ONE_RUN`, on what it rests.
         not_run: attack -> what it would need.
-        n_members, n_non_members, n_classes: of the examples. n_shadows: reference models used. at_fpr: the false-positive
+        n_members, n_non_members: people, or examples where each is another person's. n_rows: examples. n_classes: C.
+        accuracy: the model's on `"members"` and on `"non-members"`.
+        slips: what looks like a slip in the input, one sentence each; also among the warnings.
+        n_shadows: reference models used. at_fpr: the false-positive
             rate at which attacks are compared. slices, exposed, controls: see their classes.
         warnings: what spoils the figures, one sentence each. assumptions: what they rest on.
     """
@@ -109,10 +115,14 @@ class AuditReport:
     strongest: str
     epsilon: float
     epsilon_attack: str
+    epsilon_method: str
     delta: float
+    n_rows: int
+    accuracy: dict[str, Estimate]
     slices: list[Slice] = field(repr=False)
     exposed: list[Exposed] = field(repr=False)
     controls: list[Control]
+    slips: list[str]
     not_run: dict[str, str] = field(repr=False)
     warnings: list[str]
     assumptions: list[str] = field(repr=False)
@@ -150,6 +160,8 @@ class AuditReport:
                 "n_non_members": self.n_non_members,
                 "n_classes": self.n_classes,
                 "n_shadows": self.n_shadows,
+                "n_rows": self.n_rows,
+                "accuracy": {who: _estimate(share) for who, share in self.accuracy.items()},
                 "smallest_supported_fpr": 10 / self.n_non_members,
             },
             "at_fpr": self.at_fpr,
@@ -157,7 +169,12 @@ class AuditReport:
             "level": self.level,
             "strongest": self.strongest,
             "attacks": {name: _attack(report, self.threshold_from[name]) for name, report in self.attacks.items()},
-            "epsilon": {"lower_bound": self.epsilon, "delta": self.delta, "attack": self.epsilon_attack},
+            "epsilon": {
+                "lower_bound": self.epsilon,
+                "delta": self.delta,
+                "attack": self.epsilon_attack,
+                "method": self.epsilon_method,
+            },
             "slices": [
                 {
                     "column": s.column,
@@ -172,6 +189,7 @@ class AuditReport:
             ],
             "exposed": [dict(vars(example)) for example in self.exposed],
             "controls": [{**vars(control), "auc": _estimate(control.auc)} for control in self.controls],
+            "slips": list(self.slips),
             "not_run": dict(self.not_run),
             "warnings": list(self.warnings),
             "assumptions": list(self.assumptions),
@@ -222,17 +240,19 @@ class AuditReport:
         controls = (f"{c.name} {c.auc.value:.3f} {'passed' if c.passed else 'FAILED'}" for c in self.controls)
         lines += [
             "",
-            f"Empirical ε ≥ {self.epsilon:.2f} ({self.epsilon_attack}, δ = {self.delta:g}).",
+            f"Empirical ε ≥ {self.epsilon:.2f} ({self.epsilon_attack}, δ = {self.delta:g}; {self.epsilon_method}).",
             f"Controls (AUC): {'; '.join(controls)}. {self.assumptions[0]}",
             f"Not run: {', '.join(self.not_run) or 'nothing'}.",
         ]
         return "\n".join(map(_printable_line, lines))
 
     def _size(self) -> str:
+        rows = f" ({self.n_rows:,} rows)" if self.n_rows > self.n_members + self.n_non_members else ""
         return (
-            f"{self.n_members:,} members, {self.n_non_members:,} non-members, {self.n_classes} classes, "
+            f"{self.n_members:,} members, {self.n_non_members:,} non-members{rows}, {self.n_classes} classes, "
             f"{self.n_shadows} shadows or reference models. Smallest false-positive rate supported: "
-            f"{rounded_up(10 / self.n_non_members)}."
+            f"{rounded_up(10 / self.n_non_members)}. The model is right on {self.accuracy['members']} of the members and "
+            f"{self.accuracy['non-members']} of the non-members."
         )
 
     def _tables(self) -> list[tuple[str, list[str], list[list[str]], str]]:
@@ -262,7 +282,8 @@ class AuditReport:
                 "Empirical ε",
                 ["lower bound (nats)", "δ", "attack"],
                 [[f"{self.epsilon:.2f}", f"{self.delta:g}", self.epsilon_attack]],
-                "Attack and threshold chosen on one half of the examples, counted on the other. 0: nothing shown.",
+                "Attack and threshold chosen on one half of the examples, counted on the other. 0: nothing shown. Method: "
+                f"{self.epsilon_method}.",
             ),
             (
                 "Controls",
@@ -366,7 +387,13 @@ JSON_SCHEMA = {
         status={"enum": [EVIDENCE, NO_EVIDENCE, NOT_COMPARABLE]},
         verdict=_TEXT,
         data=_object(
-            n_members=_COUNT, n_non_members=_COUNT, n_classes=_COUNT, n_shadows=_COUNT, smallest_supported_fpr=_RATE
+            n_members=_COUNT,
+            n_non_members=_COUNT,
+            n_classes=_COUNT,
+            n_shadows=_COUNT,
+            n_rows=_COUNT,
+            accuracy=_object(members=_ESTIMATE, **{"non-members": _ESTIMATE}),
+            smallest_supported_fpr=_RATE,
         ),
         at_fpr=_RATE,
         confidence=_RATE,
@@ -383,7 +410,12 @@ JSON_SCHEMA = {
                 tpr_at_fpr=_list(_object(fpr=_RATE, value=_RATE, low=_RATE, high=_RATE)),
             ),
         },
-        epsilon=_object(lower_bound={"type": "number", "minimum": 0, "description": "nats"}, delta=_RATE, attack=_TEXT),
+        epsilon=_object(
+            lower_bound={"type": "number", "minimum": 0, "description": "nats"},
+            delta=_RATE,
+            attack=_TEXT,
+            method={"enum": [INDEPENDENT, ONE_RUN]},
+        ),
         slices=_list(
             _object(
                 column={"enum": ["class", "group"]},
@@ -397,6 +429,7 @@ JSON_SCHEMA = {
         ),
         exposed=_list(_object(index=_COUNT, label=_COUNT, score=_NUMBER, non_members_at_or_above=_RATE)),
         controls=_list(_object(name=_TEXT, auc=_ESTIMATE, passed=_BOOL, meaning=_TEXT)),
+        slips=_list(_TEXT),
         not_run={"type": "object", "additionalProperties": _TEXT},
         warnings=_list(_TEXT),
         assumptions=_list(_TEXT),

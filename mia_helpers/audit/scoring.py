@@ -13,10 +13,14 @@ from mia_helpers.bank import ShadowBank, pieces
 from mia_helpers.inputs import InputTypeError, as_array
 from mia_helpers.metrics import known
 
-CROSS_FITTED, FROM_SHADOWS, GRADIENT = "output classifier", "shadow classifier", "gradient norm"
+CROSS_FITTED, QUANTILE, FROM_SHADOWS = "output classifier", "quantile regression", "shadow classifier"
+GRADIENT = "gradient norm"
+LEARNT_HERE = {CROSS_FITTED, QUANTILE}  # attacks that learn from some of the memberships that they are judged by
 MAX_TRAINING, MAX_POPULATION, MAX_MODELS, MAX_UNCOVERED = 50_000, 10_000, 8, 0.02
+MAX_COLUMNS = 32  # that the quantile regression looks at
 
 NEEDS = {
+    QUANTILE: "features (or inputs) that are numbers",
     FROM_SHADOWS: "reference models that were trained on some of the examples (shadow_logits and member_mask, or fit)",
     "LiRA online": "reference models of which some had each example and some had not (shadow_logits and member_mask, or "
     "fit)",
@@ -46,9 +50,11 @@ def from_answers(
     def by_chunks(score: Callable) -> np.ndarray:
         return np.concatenate(each(lambda part: score(z[part], examples.y[part]), pieces(len(z)), len(z)))
 
-    return {name: by_chunks(attack.score) for name, attack in listed.items() if attack.needs is None} | {
-        CROSS_FITTED: _cross_fitted(z, examples, seed)
-    }
+    scores = {name: by_chunks(attack.score) for name, attack in listed.items() if attack.needs is None}
+    scores[CROSS_FITTED] = _cross_fitted(z, examples, seed)
+    if examples.features is not None:
+        scores[QUANTILE] = _against_quantiles(z, examples, seed)
+    return scores
 
 
 @threadpool_limits.wrap(limits=1)  # OpenMP's idle threads spin, which slows a busy machine down ten times
@@ -61,6 +67,28 @@ def _cross_fitted(z: np.ndarray, examples: Examples, seed: int) -> np.ndarray:
         attack.fit(ShadowBank.single(z[rows], y[rows], examples.is_member[rows]))
         out[apply] = attack.score(z[apply], y[apply])
     return out
+
+
+@threadpool_limits.wrap(limits=1)
+def _against_quantiles(z: np.ndarray, examples: Examples, seed: int) -> np.ndarray:
+    """Margins over the quantile of the non-members that are like each example; people stay in one fold."""
+    x = _few_columns(examples, seed)
+    folds = examples.folds(attacks.N_FOLDS)
+    attack = attacks.QuantileAttack(np.column_stack([x, examples.y]), folds=folds, seed=seed)
+    return attack.fit(ShadowBank.single(z, examples.y, examples.is_member)).score(z, examples.y)
+
+
+def _few_columns(examples: Examples, seed: int) -> np.ndarray:
+    """The features, or, of many, as many principal components, found without a look at the memberships."""
+    assert examples.features is not None
+    x = examples.features.astype(np.float32)
+    if x.shape[1] <= MAX_COLUMNS:
+        return x
+    from sklearn.decomposition import PCA
+
+    learn = examples.sample(MAX_POPULATION)
+    found = PCA(min(MAX_COLUMNS, len(learn) - 1), svd_solver="randomized", random_state=seed).fit(x[learn])
+    return np.concatenate([found.transform(x[part]) for part in pieces(len(x))])
 
 
 def gradient_scores(model: object, inputs: Any, y: np.ndarray) -> np.ndarray:

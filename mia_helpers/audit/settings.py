@@ -1,12 +1,13 @@
 """What an audit is asked to do, and what reference models it may use."""
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mia_helpers.inputs import InputError, between, confidence_level, delta_below_1
+from mia_helpers.inputs import InputError, InputTypeError, between, confidence_level, delta_below_1
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,8 @@ class Settings:
             non-members.
         confidence: with which all statements of the report hold together.
         delta: the δ at which ε is bounded from below.
+        coins: whether each person (without `person`, each row) was made a member by a fair coin of its own, before training;
+            then the bound on ε holds for this one training run (`metrics.one_run_epsilon`). A random half is not that.
         floor: probabilities are taken to be at least this, since log 0 is no number. Default: a tenth of the target's
             smallest positive one, within 1e-12 … 1e-3. Next to logits it is refused, since they need none, unless
             reference models may answer with probabilities (`shadow_probabilities`, `fit`).
@@ -31,6 +34,7 @@ class Settings:
     at_fpr: float = 0.01
     confidence: float = 0.95
     delta: float = 0.0
+    coins: bool = False
     floor: float | None = None
     white_box: bool = False
     seed: int = 0
@@ -41,6 +45,22 @@ class Settings:
         delta_below_1(self.delta)
         if self.floor is not None:
             between("floor", self.floor, 0, 0.5)
+
+
+def _is_function(fit: object) -> None:
+    """An error that says how to write it, unless `fit` can be called with inputs, labels and a seed."""
+    name = fit.__name__ if isinstance(fit, type) else type(fit).__name__
+    if isinstance(fit, type) or not callable(fit) or hasattr(fit, "predict"):
+        raise InputTypeError(
+            f"fit must be a function fit(inputs, labels, seed) -> model, got {name}; write one that makes a new model in "
+            f"each call, for instance lambda inputs, labels, seed: {name}(...).fit(inputs, labels)"
+        )
+    try:
+        inspect.signature(fit).bind(None, None, 0)
+    except TypeError as error:
+        raise InputTypeError(f"fit is called as fit(inputs, labels, seed), but {error}") from None
+    except ValueError:  # built in: it has no signature to look at
+        pass
 
 
 @dataclass(frozen=True)
@@ -71,6 +91,8 @@ class References:
         given = [value for value in (self.shadow_logits, self.shadow_probabilities) if value is not None]
         if self.fit is not None and (given or self.member_mask is not None):
             raise InputError("give reference models' answers or fit, which trains them, not both")
+        if self.fit is not None:
+            _is_function(self.fit)
         if len(given) > 1:
             raise InputError("give one of shadow_logits and shadow_probabilities, not both")
         if bool(given) != (self.member_mask is not None):

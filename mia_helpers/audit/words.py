@@ -1,7 +1,9 @@
 """What the figures of an audit mean, in sentences."""
 
+from mia_helpers.audit.examples import Examples
 from mia_helpers.audit.report import EVIDENCE, NOT_COMPARABLE, AuditReport
 from mia_helpers.audit.scoring import CROSS_FITTED
+from mia_helpers.audit.settings import Settings
 from mia_helpers.metrics import Estimate
 
 
@@ -14,10 +16,11 @@ def verdict(report: AuditReport, leaks: list[str]) -> str:
         f"{report.at_fpr:.1%})"
     )
     if report.status == NOT_COMPARABLE:
-        return (
-            "Not comparable: members and non-members can be told apart without any attack, so no figure here can "
-            f"be read as leakage, nor as its absence. For the record, {figures}."
-        )
+        why = "members and non-members can be told apart without any attack"
+        if report.slips:
+            why = "something in the input looks like a slip (see the first warning)"
+        meaning = "so no figure here can be read as leakage, nor as its absence"
+        return f"Not comparable: {why}, {meaning}. For the record, {figures}."
     if report.status == EVIDENCE:
         in_slices = [s for s in report.slices if s.above_chance]
         best = max(in_slices, key=lambda s: s.low, default=None)
@@ -53,8 +56,8 @@ def _percent(rate: Estimate) -> str:
     return f"{rate.value:.1%} [{rate.low:.1%}, {rate.high:.1%}]"
 
 
-def assumptions(tested: list[str], with_bank: bool, trained_here: bool, floor: float | None) -> list[str]:
-    """What the figures rest on, one sentence each."""
+def one_distribution(tested: list[str]) -> str:
+    """The first assumption, and what was done to test it."""
     blind = f"The two-sample test saw {', '.join(tested)}." if tested else "The two-sample test had nothing to look at."
     if "features" not in tested:
         blind += (
@@ -63,10 +66,19 @@ def assumptions(tested: list[str], with_bank: bool, trained_here: bool, floor: f
         )
     else:
         blind += " That it finds nothing does not show that there is nothing."
+    return "Members and non-members are independent draws from one distribution. " + blind
+
+
+def assumptions(
+    with_bank: bool, trained_here: bool, floor: float | None, asked: Examples, settings: Settings, notes: list[str]
+) -> list[str]:
+    """What the figures rest on besides, one sentence each."""
     found = [
-        "Members and non-members are independent draws from one distribution. " + blind,
+        "Each row is another person's: with several rows of a person intervals would be too narrow; pass person."
+        if asked.person is None
+        else f"People are counted, not their {len(asked):,} rows; a person's score is the mean over its rows.",
         "Memberships are as stated, and no non-member has a near copy among the members.",
-        "Intervals are about the draw of examples, for this one trained model. Another training run may leak more or less.",
+        "Intervals are about the draw of people, for this one trained model. Another training run may leak more or less.",
         "The attacker asks for one full answer for each example, unrounded, and knows the true label.",
         f"The {CROSS_FITTED} learns from half of the memberships; an attacker would need as many known members.",
         "Figures are averages over members. One person may be far more exposed than the average.",
@@ -76,6 +88,13 @@ def assumptions(tested: list[str], with_bank: bool, trained_here: bool, floor: f
             "The reference models' members were drawn independently of the target's, and the models were trained "
             "as the target was" + ("." if trained_here else "; the audit cannot check the latter.")
         )
+    found.append(
+        "The bound on ε: each was made a member by a fair coin of its own, as was stated (coins=True); the training may let "
+        "examples influence one another."
+        if settings.coins
+        else "The bound on ε: the model's answers about different people do not depend on one another. One training run "
+        "does not give that; if each was a member by a fair coin of its own, pass coins=True, and the bound needs it not."
+    )
     if floor is not None:
         found.append(f"Probabilities below {floor:.3g} count as {floor:.3g}.")
-    return found
+    return found + notes
