@@ -104,15 +104,20 @@ def draws(bank: ShadowBank, is_member: np.ndarray, level: float) -> Control | No
     )
 
 
-def permuted(name: str, scores: np.ndarray, examples: Examples, rng: np.random.Generator, level: float) -> Control:
-    """The attack against memberships drawn by lot."""
+def memberships_by_lot(examples: Examples, rng: np.random.Generator) -> np.ndarray:
+    """As many members as there are, drawn by lot, bool `[N]`; the lot goes with what an example is, not with its place."""
     order, is_member = np.argsort(examples.lots), examples.is_member
-    truth = np.empty_like(is_member)
-    truth[order] = rng.permutation(is_member[order])
+    drawn = np.empty_like(is_member)
+    drawn[order] = rng.permutation(is_member[order])
+    return drawn
+
+
+def permuted(name: str, scores: np.ndarray, by_lot: np.ndarray, level: float) -> Control:
+    """The attack against memberships drawn by lot, bool `[N]`."""
     return control(
         f"permuted memberships, {name}",
         scores,
-        truth,
+        by_lot,
         True,
         "with members drawn by lot after the fact no attack can work",
         level,
@@ -124,8 +129,8 @@ def blind_models(
 ) -> list[Control]:
     """Attacks on a reference model, judged by the target's memberships."""
     meaning = (
-        "a reference model, whose members were drawn without looking at the target's, stands in for the target: what "
-        "is found there is not membership"
+        "a reference model stands in for the target: if its members were drawn without looking at the target's, as is "
+        "assumed, what is found there is not membership"
     )
     return [
         control(f"blind model, {name}", blind[name], is_member, False, meaning, level) for name in names if name in blind

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mia_helpers.attacks import Attack, covered
-from mia_helpers.audit import controls, measuring, scoring, words
+from mia_helpers.audit import advice, controls, measuring, scoring, words
 from mia_helpers.audit.examples import Examples, draw_lots, each
 from mia_helpers.audit.inputs import (
     Asker,
@@ -26,7 +26,17 @@ from mia_helpers.audit.inputs import (
     checked_memberships,
     one_index,
 )
-from mia_helpers.audit.report import EVIDENCE, MIN_IN_SLICE, NO_EVIDENCE, NOT_COMPARABLE, AuditReport, Control, rounded_up
+from mia_helpers.audit.report import (
+    EVIDENCE,
+    MIN_IN_SLICE,
+    NO_EVIDENCE,
+    NOT_COMPARABLE,
+    AuditReport,
+    Control,
+    Material,
+    rounded_up,
+    strongest_of,
+)
 from mia_helpers.audit.settings import References, Settings
 from mia_helpers.bank import ShadowBank
 from mia_helpers.inputs import InputError, as_array
@@ -100,7 +110,8 @@ def audit(
     keys += [] if features is None else [*features.T[:64]]
     examples = Examples(y, is_member, group, features, draw_lots(keys, rng))
     found = _attacked(z, bank, examples, settings, warnings, (model, inputs))
-    return _report(found, examples, settings, warnings, rng, z.shape[1], trained_here, floor)
+    report = _report(found, examples, settings, warnings, rng, z.shape[1], trained_here, floor)
+    return replace(report, images=measuring.images(inputs, [example.index for example in report.exposed]))
 
 
 def _enough(is_member: np.ndarray, at_fpr: float) -> None:
@@ -235,15 +246,15 @@ def _report(
 
     pairs = dict(zip(scores, each(measured, scores, n)))
     reports, threshold_from = ({name: pair[i] for name, pair in pairs.items()} for i in (0, 1))
-    strongest = max(reports, key=lambda name: (reports[name].tpr_at_fpr[settings.at_fpr].value, reports[name].auc.value))
+    strongest = strongest_of(reports, settings.at_fpr)
     epsilon, epsilon_attack = measuring.epsilon(
         {name: s for name, s in scores.items() if name != scoring.CROSS_FITTED}, examples, settings.delta, level
     )
     slices = each(lambda one: measuring.measured_slice(scores, is_member, level, *one), list(examples.slices()), n)
 
     blind_classifiers, tested = controls.two_sample(examples, settings.seed, level)
-    checked = [] if found.draws is None else [found.draws]
-    checked += [controls.permuted(strongest, scores[strongest], examples, rng, level)]
+    by_lot = controls.memberships_by_lot(examples, rng)
+    checked = [*filter(None, [found.draws]), controls.permuted(strongest, scores[strongest], by_lot, level)]
     checked += controls.blind_models(dict.fromkeys((strongest, "loss")), found.blind, is_member, level) + blind_classifiers
     controls.warn(checked, tested, warnings)
     shifted = any(not c.passed for c in checked if c.name.startswith("blind"))
@@ -271,5 +282,6 @@ def _report(
         not_run=found.not_run,
         warnings=warnings,
         assumptions=words.assumptions(tested, bank is not None, trained_here, floor),
+        material=Material(scores, examples.y, is_member, by_lot, found.blind.get(strongest)),
     )
-    return replace(report, verdict=words.verdict(report, leaks))
+    return advice.added(replace(report, verdict=words.verdict(report, leaks)))
