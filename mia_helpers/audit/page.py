@@ -253,13 +253,13 @@ img{border-radius:4px}
 @page{size:A4;margin:10mm}
 @media print{
 :root{color-scheme:light}
-body{font-size:7.5pt;line-height:1.2}
+body{font-size:7pt;line-height:1.2}
 main{max-width:none;padding:0}
 h1{font-size:13pt;margin:0 0 2mm}h2{font-size:9pt;margin:2.5mm 0 1mm;break-after:avoid}
 p,ul,ol{margin:1mm 0}li{margin:0}
-table{font-size:6.8pt}th,td{padding:.2mm 3mm .2mm 0}
+table{font-size:6.4pt}th,td{padding:.2mm 3mm .2mm 0}
 .table{overflow:visible!important}
-.pictures{gap:4mm!important}img{width:70mm!important}
+.pictures{gap:4mm!important}img{width:66mm!important}
 .one{display:grid;grid-template-columns:60mm 1fr;column-gap:4mm;align-items:start}
 .one img{width:60mm!important}.one td.long{min-width:32mm}
 .one td:first-child{white-space:normal;min-width:24mm}

@@ -34,7 +34,7 @@ STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
 }
-Row = tuple[str, Estimate, bool]  # name, what to draw, whether with a filled marker
+Row = tuple[str, Estimate, bool]  # name as it can be shown, what to draw, whether with a filled marker
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def attacks_in_words(report: AuditReport) -> str:
 @_styled
 def slices(report: AuditReport) -> Figure:
     """The AUC of the best attack on each slice of the table; filled where the interval lies above chance."""
-    rows = [(f"{s.column} {s.value}", s.auc, bool(s.above_chance)) for s in shown_slices(report) if s.auc is not None]
+    rows = [(short(f"{s.column} {s.value}"), s.auc, bool(s.above_chance)) for s in shown_slices(report) if s.auc is not None]
     figure = _figure(0.27 * len(rows) + 1.0)
     _dots(figure.subplots(), rows, 0.5, "AUC of the best attack (filled: above chance)")
     return figure
@@ -152,7 +152,7 @@ def _dots(ax: Axes, rows: list[Row], chance: float, label: str, filled: str = "o
         fontsize=8,
     )
     ax.set(xlabel=label, ylim=(len(rows) - 0.5, -0.5))
-    ax.set_yticks(range(len(rows)), [name if "\n" in name else short(name) for name, *_ in rows])
+    ax.set_yticks(range(len(rows)), [name for name, *_ in rows])
     ax.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     for tick, (_, _, strong) in zip(ax.get_yticklabels(), rows):
         tick.set_fontweight("bold" if strong else "normal")
