@@ -250,18 +250,18 @@ table{border-collapse:collapse;font-size:.875rem;margin:.4rem 0;font-variant-num
 th,td{text-align:left;vertical-align:top;padding:.25rem .9rem .25rem 0;border-bottom:1px solid #8886;white-space:nowrap}
 td.long{white-space:normal;min-width:16rem}
 img{border-radius:4px}
-@page{size:A4;margin:10mm}
+@page{size:A4;margin:9mm}
 @media print{
 :root{color-scheme:light}
 body{font-size:7pt;line-height:1.2}
 main{max-width:none;padding:0}
-h1{font-size:13pt;margin:0 0 2mm}h2{font-size:9pt;margin:2.5mm 0 1mm;break-after:avoid}
-p,ul,ol{margin:1mm 0}li{margin:0}
+h1{font-size:13pt;margin:0 0 2mm}h2{font-size:9pt;margin:1.6mm 0 .5mm;break-after:avoid}
+p,ul,ol{margin:.6mm 0}li{margin:0}
 table{font-size:6.4pt}th,td{padding:.2mm 3mm .2mm 0}
 .table{overflow:visible!important}
-.pictures{gap:4mm!important}img{width:66mm!important}
-.one{display:grid;grid-template-columns:60mm 1fr;column-gap:4mm;align-items:start}
-.one img{width:60mm!important}.one td.long{min-width:32mm}
+.pictures{gap:4mm!important}img{width:62mm!important}
+.one{display:grid;grid-template-columns:54mm 1fr;column-gap:4mm;align-items:start}
+.one img{width:54mm!important}.one td.long{min-width:32mm}
 .one td:first-child{white-space:normal;min-width:24mm}
 tr,img,.verdict,.warning,li{break-inside:avoid}
 }
