@@ -108,15 +108,19 @@ def draws(bank: ShadowBank, examples: Examples, level: float) -> Control | None:
     )
 
 
-def permuted(name: str, scores: np.ndarray, people: People, rng: np.random.Generator, level: float) -> Control:
-    """The attack against memberships drawn by lot; scores `[P]`."""
-    order, is_member = np.argsort(people.lots), people.is_member
-    truth = np.empty_like(is_member)
-    truth[order] = rng.permutation(is_member[order])
+def memberships_by_lot(people: People, rng: np.random.Generator) -> np.ndarray:
+    """As many members as there are, drawn by lot, bool `[P]`; the lot goes with who somebody is, not with the place."""
+    order, drawn = np.argsort(people.lots), np.empty_like(people.is_member)
+    drawn[order] = rng.permutation(people.is_member[order])
+    return drawn
+
+
+def permuted(name: str, scores: np.ndarray, by_lot: np.ndarray, level: float) -> Control:
+    """The attack, scores `[P]`, against memberships drawn by lot, bool `[P]`."""
     return control(
         f"permuted memberships, {name}",
         scores,
-        truth,
+        by_lot,
         True,
         "with members drawn by lot after the fact no attack can work",
         level,
@@ -128,8 +132,8 @@ def blind_models(
 ) -> list[Control]:
     """Attacks on a reference model, scores `[P]`, judged by the target's memberships `[P]`."""
     meaning = (
-        "a reference model, whose members were drawn without looking at the target's, stands in for the target: what "
-        "is found there is not membership"
+        "a reference model stands in for the target: if its members were drawn without looking at the target's, as is "
+        "assumed, what is found there is not membership"
     )
     return [
         control(f"blind model, {name}", blind[name], is_member, False, meaning, level) for name in names if name in blind

@@ -118,7 +118,7 @@ class Examples:
         return self.people.first_half if self.person is None else self.people.first_half[self.person]
 
     def folds(self, n: int) -> np.ndarray:
-        """Which of n folds each row is in, int `[N]`; people stay together, members and non-members are shared out evenly."""
+        """Which of n folds each row is in, int `[N]`: people stay together, members and non-members are shared evenly."""
         of_people = np.empty(len(self.people), dtype=np.int64)
         for kind in (self.people.is_member, ~self.people.is_member):
             places = np.flatnonzero(kind)

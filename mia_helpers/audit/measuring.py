@@ -1,12 +1,15 @@
 """From scores to figures with intervals that hold together. NumPy side."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from scipy.stats import hypergeom, norm
 
 from mia_helpers.audit.examples import Examples, Part, People
 from mia_helpers.audit.report import INDEPENDENT, MIN_IN_SLICE, ONE_RUN, Exposed, Slice
+from mia_helpers.inputs import as_array
 from mia_helpers.metrics import (
     AttackReport,
     Estimate,
@@ -21,6 +24,7 @@ from mia_helpers.metrics import (
 )
 
 MAX_CALIBRATION, N_EXPOSED = 20_000, 10
+SMALLEST_SIDE, LARGEST_SIDE = 8, 128  # of an image, in pixels: smaller is taken for a table, larger is made coarser
 
 
 def auc_at_level(scores: np.ndarray, is_member: np.ndarray, level: float, found: Estimate | None = None) -> Estimate:
@@ -137,3 +141,30 @@ def _clearest_row(scores: np.ndarray, examples: Examples, who: int) -> int:
         return int(who)
     rows = np.flatnonzero(examples.person == who)
     return int(rows[np.lexsort((examples.rows.lots[rows], -scores[rows]))[0]])
+
+
+def images(inputs: Any, positions: Sequence[int]) -> np.ndarray | None:
+    """The inputs at these positions as images in [0, 1], float32 `[K, H, W]` or `[K, H, W, 3]`; None if they are none.
+
+    Taken for images: numbers of shape `[N, H, W]`, `[N, 1, H, W]`, `[N, 3, H, W]`, `[N, H, W, 1]` or `[N, H, W, 3]`. Bytes
+    are divided by 255; what does not lie in [0, 1] is scaled by the smallest and the largest value that is shown.
+    """
+    shape = tuple(getattr(inputs, "shape", ()))
+    if len(shape) not in (3, 4) or not positions:
+        return None
+    found = np.stack([as_array(inputs[i]) for i in positions])  # one by one: the inputs may lie in a file
+    if found.dtype.kind not in "buif":
+        return None
+    if found.ndim == 4 and found.shape[1] in (1, 3):
+        found = np.moveaxis(found, 1, -1)
+    if found.ndim == 4 and found.shape[-1] == 1:
+        found = found[..., 0]
+    sides = found.shape[1:3]
+    if min(sides) < SMALLEST_SIDE or (found.ndim == 4 and found.shape[-1] != 3):
+        return None
+    step = -(-max(sides) // LARGEST_SIDE)
+    shown = np.nan_to_num(
+        found[:, ::step, ::step].astype(np.float32) / (255 if found.dtype == np.uint8 else 1), posinf=0.0, neginf=0.0
+    )
+    low, high = float(shown.min()), float(shown.max())
+    return shown if low >= 0 and high <= 1 else (shown - low) / max(high - low, 1e-30)

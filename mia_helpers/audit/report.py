@@ -1,24 +1,35 @@
-"""What an audit found: the report that `mia_helpers.audit.audit` returns, as HTML, Markdown and JSON.
+"""What an audit found: the report that `mia_helpers.audit.audit` returns, its figures as text, and its JSON form.
 
-NumPy side; measures nothing itself. The JSON form is described by `JSON_SCHEMA` (JSON Schema, draft 2020-12). Its
-`schema_version` goes up whenever a field is taken away, renamed or given another meaning; fields may be added without.
+NumPy side; measures nothing itself. Text, Markdown and HTML are laid out in `page`, the JSON form is described in `schema`.
 """
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from html import escape
+from typing import TYPE_CHECKING
 
+import numpy as np
+
+from mia_helpers.audit.examples import Examples
+from mia_helpers.audit.schema import (
+    EVIDENCE,
+    INDEPENDENT,
+    JSON_SCHEMA,
+    NO_EVIDENCE,
+    NOT_COMPARABLE,
+    ONE_RUN,
+    SCHEMA_VERSION,
+)
 from mia_helpers.metrics import AttackReport, Estimate
 
-SCHEMA_VERSION = 1
-EVIDENCE, NO_EVIDENCE, NOT_COMPARABLE = "evidence", "no evidence", "not comparable"
+if TYPE_CHECKING:
+    import pandas as pd  # slow to import, and most audits need none
+
+__all__ = ["EVIDENCE", "JSON_SCHEMA", "NOT_COMPARABLE", "NO_EVIDENCE", "AuditReport", "Control", "Exposed", "Slice"]
+__all__ += ["INDEPENDENT", "ONE_RUN"]
+
 MIN_IN_SLICE = 20  # members, and as many non-members: fewer say nothing
-N_SLICES_SHOWN = 12
-INDEPENDENT = "exact binomial limits, which assume that each answer does not depend on who else was a member"
-ONE_RUN = "one training run, each membership a fair coin (Steinke et al. 2023, 2305.08846)"
-THRESHOLDS = ("a reference model", "calibration half", "log-odds 0")
 
 
 @dataclass(frozen=True)
@@ -78,6 +89,27 @@ class Control:
     meaning: str
 
 
+@dataclass(frozen=True, eq=False)
+class Material:
+    """What per-record scores and pictures are made from, on demand: references to arrays, no copies.
+
+    Attributes:
+        scores: attack -> `[N]`, on the target. examples: what it was asked about, and whose.
+        by_lot: bool `[P]`, memberships that a control drew by lot.
+        blind: the strongest attack's scores with reference model 0 in the target's place, `[P]`; None without one.
+    """
+
+    scores: dict[str, np.ndarray]
+    examples: Examples
+    by_lot: np.ndarray
+    blind: np.ndarray | None
+
+    def at_or_above(self, scores: np.ndarray) -> np.ndarray:
+        """For each record the share of non-members' records that score at least as high: `[N]` to `[N]`."""
+        others = np.sort(scores[~self.examples.is_member])
+        return 1 - np.searchsorted(others, scores, side="left") / len(others)
+
+
 @dataclass(frozen=True, repr=False)
 class AuditReport:
     """The result of an audit.
@@ -88,7 +120,7 @@ class AuditReport:
         attacks: name -> figures, at confidence `level`. threshold_from: name -> where the threshold of accuracy and
             advantage comes from: a reference model in the target's place, one half of the examples (the figures are then
             the other half's), or 0 log-odds.
-        strongest: the attack with the largest TPR at `at_fpr`, then the largest AUC.
+        strongest: one attack, by `strongest_of`; `strongest_by` says the rule in words.
         confidence: of all statements together. level: of each single interval (Bonferroni).
         epsilon: lower bound on ε at `delta`, in nats; epsilon_attack: the attack behind it; epsilon_method: `INDEPENDENT` or
             `ONE_RUN`, on what it rests.
@@ -96,9 +128,12 @@ class AuditReport:
         n_members, n_non_members: people, or examples where each is another person's. n_rows: examples. n_classes: C.
         accuracy: the model's on `"members"` and on `"non-members"`.
         slips: what looks like a slip in the input, one sentence each; also among the warnings.
-        n_shadows: reference models used. at_fpr: the false-positive
-            rate at which attacks are compared. slices, exposed, controls: see their classes.
+        n_shadows: reference models used. at_fpr: the false-positive rate at which attacks are compared. slices, exposed,
+            controls: see their classes.
         warnings: what spoils the figures, one sentence each. assumptions: what they rest on.
+        advice: what to do now. checklist: what to check before "no evidence" is believed; empty for other results.
+        material: for `scores` and the pictures. images: of the most exposed members, `[K, H, W]` or `[K, H, W, 3]` in
+            [0, 1]; None if the inputs are no images. Neither is in the JSON, nor compared.
     """
 
     status: str
@@ -126,6 +161,10 @@ class AuditReport:
     not_run: dict[str, str] = field(repr=False)
     warnings: list[str]
     assumptions: list[str] = field(repr=False)
+    advice: list[str] = field(default_factory=list)
+    checklist: list[str] = field(default_factory=list)
+    material: Material | None = field(default=None, compare=False)
+    images: np.ndarray | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:
         return f"<AuditReport: {self.status}, {len(self.attacks)} attacks, strongest {self.strongest}>"
@@ -134,6 +173,43 @@ class AuditReport:
     def tpr(self) -> Estimate:
         """The true-positive rate of the strongest attack at `at_fpr`."""
         return self.attacks[self.strongest].tpr_at_fpr[self.at_fpr]
+
+    @property
+    def strongest_by(self) -> str:
+        """What "strongest" means, in words: the rule of `strongest_of`."""
+        return f"largest TPR at {self.at_fpr:.3g} FPR, among equals the largest AUC"
+
+    @property
+    def highest_auc(self) -> float:
+        """The highest AUC that any of the attacks could have in truth: the largest upper end."""
+        return max(attack.auc.high for attack in self.attacks.values())
+
+    @property
+    def scores(self) -> "pd.DataFrame":
+        """What each attack says about each record: a new data frame, one row for each record in the input's order.
+
+        Columns: `index` (position in the input), `label`, `is_member`, each attack's score in its own units (higher: more
+        likely a member), and for each attack "…: non-members at or above", the share of non-members' records that score at
+        least as high, which can be compared between attacks. `person` numbers the people, if the audit was given any, in
+        the order of their sorted names; the report's own figures are about a person's mean score.
+
+        Raises:
+            ValueError: a report without its scores, such as one that was built by hand.
+        """
+        import pandas as pd
+
+        if self.material is None:
+            raise ValueError("this report has no scores of single records; audit(...) keeps them")
+        kept = self.material
+        ranks = {f"{name}: non-members at or above": kept.at_or_above(values) for name, values in kept.scores.items()}
+        asked = kept.examples
+        known = {"index": np.arange(len(asked)), "label": asked.y, "is_member": asked.is_member}
+        known |= {} if asked.person is None else {"person": asked.person}
+        return pd.DataFrame(known | kept.scores | ranks)
+
+    def as_high(self, example: Exposed) -> str:
+        """How many non-members score at least as high as an exposed member, in words."""
+        return f"{round(example.non_members_at_or_above * self.n_non_members):,} of {self.n_non_members:,}"
 
     def exceeds(self, tpr_limit: float) -> bool:
         """Whether the gate is shut: the strongest attack's TPR at `at_fpr`, the value itself, is above `tpr_limit`.
@@ -193,128 +269,63 @@ class AuditReport:
             "not_run": dict(self.not_run),
             "warnings": list(self.warnings),
             "assumptions": list(self.assumptions),
+            "advice": list(self.advice),
+            "checklist": list(self.checklist),
         }
 
     def to_json(self) -> str:
         """`to_dict` as JSON text, without NaN or infinities."""
         return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
 
+    def gate(self, tpr_limit: float) -> str:
+        """What a gate at `tpr_limit` says, in one line; `exceeds` decides."""
+        shut, rate = self.exceeds(tpr_limit), shown(self.tpr.value, self.at_fpr)
+        exact = "" if (float(rate) > tpr_limit) == shut else f" (unrounded {self.tpr.value:.6g})"
+        return (
+            f"gate {'SHUT' if shut else 'open'}: TPR {rate}{exact} at {self.at_fpr:.3g} FPR, "
+            f"{'above' if shut else 'not above'} {tpr_limit:g}"
+        )
+
+    # `page` knows the report's parts, so the report imports it late.
+
     def to_markdown(self) -> str:
         """The report as Markdown text."""
-        lines = ["# Membership leakage audit", "", f"**{_cell(self.verdict)}**", ""]
-        lines += [f"> **Warning:** {_cell(warning)}\n" for warning in self.warnings]
-        lines += [self._size(), ""]
-        for title, header, rows, note in self._tables():
-            lines += [f"## {title}", ""]
-            if rows:
-                lines += [_row(header), _row(["---"] * len(header)), *(_row(map(_cell, row)) for row in rows), ""]
-            lines += [note, ""] if note else []
-        lines += ["## Assumptions", "", *(f"- {_cell(text)}" for text in self.assumptions), ""]
-        return "\n".join(lines)
+        from mia_helpers.audit import page
+
+        return page.markdown(self)
+
+    def to_html(self) -> str:
+        """The report as a page of its own, pictures included: one file, to look at, to mail or to print."""
+        from mia_helpers.audit import page
+
+        return page.whole(self)
 
     def _repr_html_(self) -> str:
-        parts = [f"<p><b>{escape(self.verdict)}</b></p>"]
-        parts += [f"<p><b>Warning:</b> {escape(warning)}</p>" for warning in self.warnings]
-        parts += [f"<p>{escape(self._size())}</p>"]
-        for title, header, rows, note in self._tables():
-            head = "".join(f"<th>{escape(name)}</th>" for name in header)
-            body = "".join(
-                "<tr>" + "".join(f'<td style="text-align:left">{escape(value)}</td>' for value in row) + "</tr>"
-                for row in rows
-            )
-            table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>" if rows else ""
-            parts.append(f"<h4>{escape(title)}</h4>{table}<p>{escape(note)}</p>")
-        items = "".join(f"<li>{escape(text)}</li>" for text in self.assumptions)
-        return f"<div><h3>Membership leakage audit</h3>{''.join(parts)}<h4>Assumptions</h4><ul>{items}</ul></div>"
+        from mia_helpers.audit import page
+
+        return page.fragment(self)
 
     def summary(self) -> str:
         """The verdict, the warnings and a short table, as plain text for a terminal."""
-        lines = [self.verdict, *(f"WARNING: {warning}" for warning in self.warnings), self._size(), ""]
-        rows = [["attack", f"TPR at {self.at_fpr:.3g} FPR", "AUC", "advantage"]]
-        ranked = sorted(self.attacks, key=lambda name: (-self.attacks[name].tpr_at_fpr[self.at_fpr].value, name))
-        for name in sorted(ranked, key=lambda name: name != self.strongest):
-            report = self.attacks[name]
-            rows.append([name, str(report.tpr_at_fpr[self.at_fpr]), str(report.auc), str(report.advantage)])
-        widths = [max(map(len, column)) for column in zip(*rows)]
-        lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
-        controls = (f"{c.name} {c.auc.value:.3f} {'passed' if c.passed else 'FAILED'}" for c in self.controls)
-        lines += [
-            "",
-            f"Empirical ε ≥ {self.epsilon:.2f} ({self.epsilon_attack}, δ = {self.delta:g}; {self.epsilon_method}).",
-            f"Controls (AUC): {'; '.join(controls)}. {self.assumptions[0]}",
-            f"Not run: {', '.join(self.not_run) or 'nothing'}.",
-        ]
-        return "\n".join(map(_printable_line, lines))
+        from mia_helpers.audit import page
 
-    def _size(self) -> str:
-        rows = f" ({self.n_rows:,} rows)" if self.n_rows > self.n_members + self.n_non_members else ""
-        return (
-            f"{self.n_members:,} members, {self.n_non_members:,} non-members{rows}, {self.n_classes} classes, "
-            f"{self.n_shadows} shadows or reference models. Smallest false-positive rate supported: "
-            f"{rounded_up(10 / self.n_non_members)}. The model is right on {self.accuracy['members']} of the members and "
-            f"{self.accuracy['non-members']} of the non-members."
-        )
+        return page.plain(self)
 
-    def _tables(self) -> list[tuple[str, list[str], list[list[str]], str]]:
-        """Title, header, rows, and the note below, of each table."""
-        fprs = sorted(self.attacks[self.strongest].tpr_at_fpr, reverse=True)
-        attacks = [
-            [name, *(str(r.tpr_at_fpr[fpr]) for fpr in fprs), str(r.auc), str(r.advantage), self.threshold_from[name]]
-            for name, r in self.attacks.items()
-        ]
-        tested = [s for s in self.slices if s.auc is not None]
-        too_small = len(self.slices) - len(tested)
-        shown = sorted(tested, key=lambda s: -s.low)[:N_SLICES_SHOWN]
-        note = "Highest lower end first, with the best attack for each; intervals hold for all slices and attacks at once."
-        note += f" {len(tested) - len(shown)} more are in the JSON." if len(tested) > len(shown) else ""
-        note += f" {too_small} with fewer than {MIN_IN_SLICE} members or non-members were left out." if too_small else ""
-        return [
-            (
-                "Attacks",
-                ["attack", *(f"TPR at {fpr:.3g} FPR" for fpr in fprs), "AUC", "advantage", "threshold from"],
-                attacks,
-                f"Strongest: {self.strongest}, by TPR at {self.at_fpr:.3g} FPR. Every interval is at {self.level:.2%}, so "
-                f"that all statements hold together with {self.confidence:.3g} and picking the strongest attack spoils "
-                "none; its value is still flattered a little by the picking. A TPR of 0 is no better than chance: the "
-                "highest score is then shared by more non-members than may be accused.",
-            ),
-            (
-                "Empirical ε",
-                ["lower bound (nats)", "δ", "attack"],
-                [[f"{self.epsilon:.2f}", f"{self.delta:g}", self.epsilon_attack]],
-                "Attack and threshold chosen on one half of the examples, counted on the other. 0: nothing shown. Method: "
-                f"{self.epsilon_method}.",
-            ),
-            (
-                "Controls",
-                ["control", "AUC", "verdict", "what it says"],
-                [[c.name, str(c.auc), "passed" if c.passed else "FAILED", c.meaning] for c in self.controls],
-                "",
-            ),
-            (
-                "Classes and groups",
-                ["slice", "members", "non-members", "best attack", "AUC", "above chance"],
-                [
-                    [
-                        f"{s.column} {s.value}",
-                        str(s.n_members),
-                        str(s.n_non_members),
-                        str(s.attack),
-                        str(s.auc),
-                        "yes" if s.above_chance else "no",
-                    ]
-                    for s in shown
-                ],
-                note,
-            ),
-            (
-                "Most exposed members",
-                ["position", "label", "score", "non-members that score as high"],
-                [[str(x.index), str(x.label), f"{x.score:.4g}", f"{x.non_members_at_or_above:.2%}"] for x in self.exposed],
-                "",
-            ),
-            ("Not run", ["attack", "what it would need"], [list(item) for item in self.not_run.items()], ""),
-        ]
+
+def strongest_of(attacks: Mapping[str, AttackReport], at_fpr: float) -> str:
+    """The attack with the largest TPR at `at_fpr`, among equals the one with the largest AUC."""
+    return max(attacks, key=lambda name: (attacks[name].tpr_at_fpr[at_fpr].value, attacks[name].auc.value))
+
+
+def shown(figure: float | Estimate, fpr: float = 1.0) -> str:
+    """An AUC, a rate or a difference of rates, as every part of the report prints it.
+
+    Three decimals, as an `Estimate` has; a TPR at an FPR below 0.01 has more, so that chance has two digits.
+    """
+    digits = max(3, 1 - math.floor(math.log10(fpr) + 1e-9))
+    if isinstance(figure, Estimate):
+        return f"{figure.value:.{digits}f} [{figure.low:.{digits}f}, {figure.high:.{digits}f}]"
+    return f"{figure:.{digits}f}"
 
 
 def rounded_up(rate: float) -> str:
@@ -341,97 +352,3 @@ def _attack(report: AttackReport, threshold_from: str) -> dict:
         "threshold_from": threshold_from,
         "tpr_at_fpr": [{"fpr": fpr} | _estimate(rate) for fpr, rate in report.tpr_at_fpr.items()],
     }
-
-
-def _cell(text: str) -> str:
-    """Text that cannot break out of a Markdown table or paragraph."""
-    return escape(_printable(text), quote=False).replace("|", "\\|").replace("](", "]\\(")
-
-
-def _printable(text: str) -> str:
-    """One line without control characters, which could write over a terminal."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(str(text).split()))
-
-
-def _printable_line(text: str) -> str:
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-
-
-def _row(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
-
-
-def _object(additional: dict | bool = False, **properties: dict) -> dict:
-    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": additional}
-
-
-def _list(of: dict) -> dict:
-    return {"type": "array", "items": of}
-
-
-_RATE, _COUNT, _TEXT = {"type": "number", "minimum": 0, "maximum": 1}, {"type": "integer", "minimum": 0}, {"type": "string"}
-_NUMBER, _BOOL = {"type": "number"}, {"type": "boolean"}
-_ESTIMATE = _object(value=_NUMBER, low=_NUMBER, high=_NUMBER)
-
-
-def _or_null(schema: dict) -> dict:
-    return {"anyOf": [schema, {"type": "null"}]}
-
-
-JSON_SCHEMA = {
-    "$schema": "https://json-schema.org/draft/2020-12/schema",
-    "title": "mia_helpers.audit",
-    **_object(
-        schema={"const": "mia_helpers.audit"},
-        schema_version={"const": SCHEMA_VERSION},
-        status={"enum": [EVIDENCE, NO_EVIDENCE, NOT_COMPARABLE]},
-        verdict=_TEXT,
-        data=_object(
-            n_members=_COUNT,
-            n_non_members=_COUNT,
-            n_classes=_COUNT,
-            n_shadows=_COUNT,
-            n_rows=_COUNT,
-            accuracy=_object(members=_ESTIMATE, **{"non-members": _ESTIMATE}),
-            smallest_supported_fpr=_RATE,
-        ),
-        at_fpr=_RATE,
-        confidence=_RATE,
-        level=_RATE,
-        strongest=_TEXT,
-        attacks={
-            "type": "object",
-            "additionalProperties": _object(
-                auc=_ESTIMATE,
-                accuracy=_ESTIMATE,
-                advantage=_ESTIMATE,
-                threshold={**_or_null(_NUMBER), "description": "null: nothing beat calling everybody a non-member"},
-                threshold_from={"enum": list(THRESHOLDS)},
-                tpr_at_fpr=_list(_object(fpr=_RATE, value=_RATE, low=_RATE, high=_RATE)),
-            ),
-        },
-        epsilon=_object(
-            lower_bound={"type": "number", "minimum": 0, "description": "nats"},
-            delta=_RATE,
-            attack=_TEXT,
-            method={"enum": [INDEPENDENT, ONE_RUN]},
-        ),
-        slices=_list(
-            _object(
-                column={"enum": ["class", "group"]},
-                value=_TEXT,
-                n_members=_COUNT,
-                n_non_members=_COUNT,
-                attack=_or_null(_TEXT),
-                auc=_or_null(_ESTIMATE),
-                above_chance=_or_null(_BOOL),
-            )
-        ),
-        exposed=_list(_object(index=_COUNT, label=_COUNT, score=_NUMBER, non_members_at_or_above=_RATE)),
-        controls=_list(_object(name=_TEXT, auc=_ESTIMATE, passed=_BOOL, meaning=_TEXT)),
-        slips=_list(_TEXT),
-        not_run={"type": "object", "additionalProperties": _TEXT},
-        warnings=_list(_TEXT),
-        assumptions=_list(_TEXT),
-    ),
-}

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import binomtest
 
 from mia_helpers.attacks import Attack, covered
-from mia_helpers.audit import controls, measuring, scoring, slips, words
+from mia_helpers.audit import advice, controls, measuring, scoring, slips, words
 from mia_helpers.audit.answers import Asker, checked_bank, target_answers
 from mia_helpers.audit.examples import Examples, draw, each
 from mia_helpers.audit.inputs import (
@@ -28,7 +28,17 @@ from mia_helpers.audit.inputs import (
     described_by,
     one_index,
 )
-from mia_helpers.audit.report import EVIDENCE, MIN_IN_SLICE, NO_EVIDENCE, NOT_COMPARABLE, AuditReport, Control, rounded_up
+from mia_helpers.audit.report import (
+    EVIDENCE,
+    MIN_IN_SLICE,
+    NO_EVIDENCE,
+    NOT_COMPARABLE,
+    AuditReport,
+    Control,
+    Material,
+    rounded_up,
+    strongest_of,
+)
 from mia_helpers.audit.settings import References, Settings
 from mia_helpers.bank import ShadowBank
 from mia_helpers.inputs import InputError, as_array
@@ -117,7 +127,8 @@ def audit(
         doubts += slips.in_bank(found.bank, asked, kind)
     accuracy = slips.accuracies(told.logits, asked, found.level)
     rests_on = words.assumptions(bank is not None, trained_here, told.floor, asked, settings, told.notes)
-    return _report(found, asked, settings, rng, told.logits.shape[1], accuracy, doubts, rests_on)
+    report = _report(found, asked, settings, rng, told.logits.shape[1], accuracy, doubts, rests_on)
+    return replace(report, images=measuring.images(inputs, [example.index for example in report.exposed]))
 
 
 def _enough(is_member: np.ndarray, settings: Settings) -> None:
@@ -277,14 +288,14 @@ def _report(
 
     pairs = dict(zip(scores, each(measured, scores, n)))
     reports, threshold_from = ({name: pair[i] for name, pair in pairs.items()} for i in (0, 1))
-    strongest = max(reports, key=lambda name: (reports[name].tpr_at_fpr[settings.at_fpr].value, reports[name].auc.value))
+    strongest = strongest_of(reports, settings.at_fpr)
     open_scores = {name: s for name, s in scores.items() if name not in scoring.LEARNT_HERE}
     epsilon, epsilon_attack, method = measuring.epsilon(open_scores, people, settings.delta, level, settings.coins)
     slices = each(lambda part: measuring.measured_part(found.scores, level, part), list(examples.parts()), n)
 
     blind_classifiers, tested = controls.two_sample(examples, settings.seed, level)
-    checked = [] if found.draws is None else [found.draws]
-    checked += [controls.permuted(strongest, scores[strongest], people, rng, level)]
+    by_lot = controls.memberships_by_lot(people, rng)
+    checked = [*filter(None, [found.draws]), controls.permuted(strongest, scores[strongest], by_lot, level)]
     checked += controls.blind_models(dict.fromkeys((strongest, "loss")), blind, people.is_member, level) + blind_classifiers
     controls.warn(checked, tested, warnings)
     below, remarks = slips.below_chance(reports, scoring.LEARNT_HERE)
@@ -321,8 +332,9 @@ def _report(
         not_run=found.not_run,
         warnings=doubts + warnings + remarks,
         assumptions=[words.one_distribution(tested), *rests_on],
+        material=Material(found.scores, examples, by_lot, blind.get(strongest)),
     )
-    return replace(report, verdict=words.verdict(report, leaks))
+    return advice.added(replace(report, verdict=words.verdict(report, leaks)))
 
 
 def _had(mask: np.ndarray, examples: Examples) -> np.ndarray | None:

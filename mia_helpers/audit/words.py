@@ -1,20 +1,61 @@
-"""What the figures of an audit mean, in sentences."""
+"""What the figures of an audit mean, in sentences, and what its words mean."""
 
 from mia_helpers.audit.examples import Examples
-from mia_helpers.audit.report import EVIDENCE, NOT_COMPARABLE, AuditReport
-from mia_helpers.audit.scoring import CROSS_FITTED
+from mia_helpers.audit.report import EVIDENCE, NOT_COMPARABLE, AuditReport, shown
+from mia_helpers.audit.scoring import CROSS_FITTED, FROM_SHADOWS, GRADIENT, QUANTILE
 from mia_helpers.audit.settings import Settings
-from mia_helpers.metrics import Estimate
+
+ATTACKS = {
+    "gap": "Says “member” where the model's answer is right: models are right more often about what they were trained on "
+    "(Yeom et al. 2018, arXiv 1709.01604).",
+    "max confidence": "The surer the model is of its answer, whatever it is, the more it says “member” (Salem et al. 2018, "
+    "arXiv 1806.01246).",
+    "loss": "The surer the model is of the true label, the more it says “member” (Yeom et al. 2018, arXiv 1709.01604).",
+    "entropy": "The less the model spreads its answer over the classes, the more it says “member” (Salem et al. 2018, arXiv "
+    "1806.01246).",
+    "modified entropy": "As entropy, but being sure of a wrong class counts against membership (Song & Mittal 2020, arXiv "
+    "2003.10595).",
+    "hinge": "By how much the true label is ahead of its strongest rival; far ahead says “member” (Carlini et al. 2021, "
+    "arXiv 2112.03570).",
+    CROSS_FITTED: "A classifier learns from half of the records, whose memberships it is told, what answers about members "
+    "look like, and judges the other half; then the other way round (after Shokri et al. 2017, arXiv 1610.05820).",
+    FROM_SHADOWS: "A classifier learns from reference models, whose members are known, what answers about members look like "
+    "(Shokri et al. 2017, arXiv 1610.05820).",
+    "LiRA online": "For each record: does the model answer more like the reference models that had this record, or more "
+    "like those that had not? (Carlini et al. 2021, arXiv 2112.03570).",
+    "LiRA offline": "For each record: is the model surer than reference models that had not seen this record? (Carlini et "
+    "al. 2021, arXiv 2112.03570).",
+    "RMIA online": "How many other records does this one beat in “surer than reference models are of it”, if some of "
+    "these had it and some had not? (Zarifzadeh et al. 2023, arXiv 2312.03262).",
+    "RMIA offline": "As RMIA online, with reference models that had not seen the record (Zarifzadeh et al. 2023, arXiv "
+    "2312.03262).",
+    QUANTILE: "Learns from non-members how sure the model should be of such a record, and says “member” "
+    "where it is surer (Bertran et al. 2023, arXiv 2307.03694).",
+    "label-only attacks": "See nothing but the predicted label, and ask how much a record can be altered before it changes "
+    "(Choquette-Choo et al. 2021, arXiv 2007.14321).",
+    GRADIENT: "How far training on the record would move the model's parameters; little says “member”. Needs the parameters "
+    "(Nasr et al. 2019, arXiv 1812.00910).",
+}
+
+TERMS = {
+    "member, non-member": "A record that the model was trained on; one that it was not.",
+    "false-positive rate (FPR)": "The share of non-members that an attack falsely calls members.",
+    "true-positive rate (TPR)": "The share of members that it rightly calls members, at a stated FPR. Guessing: the same.",
+    "AUC": "How often a random member scores above a random non-member: 0.5 is guessing, 1 is always (the area under the "
+    "ROC curve, which shows the TPR at every FPR).",
+    "advantage": "TPR − FPR at one threshold that was chosen beforehand: 0 is guessing.",
+    "interval": "The two numbers in brackets: the values that the data allow, at the level below the table of attacks.",
+    "reference model (shadow)": "A model trained as the audited one was, on other draws of records, so that one knows who "
+    "was in it.",
+    "blind classifier, blind model": "A classifier that never asks the model; a reference model in the audited one's place. "
+    "Neither can know the members, so whatever it finds is not membership.",
+    "ε": "The privacy loss of a training, in nats: 0 would hide every record perfectly; the figure here is a lower bound.",
+}
 
 
 def verdict(report: AuditReport, leaks: list[str]) -> str:
     """The result in a few sentences; leaks: the attacks that are above chance."""
-    rate = report.attacks[report.strongest]
-    figures = (
-        f"the strongest of {len(report.attacks)} attacks, {report.strongest}, has an AUC of {rate.auc} and names "
-        f"{_percent(report.tpr)} of the members at a false-positive rate of {report.at_fpr:.3g} (guessing: "
-        f"{report.at_fpr:.1%})"
-    )
+    figures = _figures(report)
     if report.status == NOT_COMPARABLE:
         why = "members and non-members can be told apart without any attack"
         if report.slips:
@@ -26,21 +67,37 @@ def verdict(report: AuditReport, leaks: list[str]) -> str:
         best = max(in_slices, key=lambda s: s.low, default=None)
         where = (
             ""
-            if best is None
+            if best is None or best.auc is None
             else (
                 f" Classes or groups above chance: {len(in_slices)}; the clearest is {best.column} "
-                f"{best.value} (AUC {best.auc}, {best.attack})."
+                f"{best.value} (AUC {shown(best.auc)}, {best.attack})."
             )
         )
         start = "Evidence of leakage" if leaks else "Evidence of leakage in a part of the data, none over all"
         return f"{start}: {figures}.{_carried(report, leaks)}{where} A stronger attack may find more."
-    highest = max(r.auc.high for r in report.attacks.values())
     unused = "" if report.n_shadows else ", and those that need reference models were not run"
     return (
         f"No evidence of leakage was found by these {len(report.attacks)} attacks; that is not evidence of safety. For "
-        f"the record, {figures}. On these data the AUC of one of these attacks could be as high as {highest:.3f} and "
-        f"still look like this; stronger attacks may find more{unused}."
+        f"the record, {figures}. On these data the AUC of one of these attacks could be as high as "
+        f"{shown(report.highest_auc)} and still look like this; stronger attacks may find more{unused}."
     )
+
+
+def _figures(report: AuditReport) -> str:
+    """The strongest attack, by what it is that, and its two figures; counts agree with the rate as it is printed."""
+    rate = shown(report.tpr.value, report.at_fpr)
+    people = 10 ** len(rate.partition(".")[2])
+    by_luck = _count(report.at_fpr * people)
+    return (
+        f"the strongest of {len(report.attacks)} attacks ({report.strongest_by}), {report.strongest}, has a TPR of "
+        f"{shown(report.tpr, report.at_fpr)} there and an AUC of {shown(report.attacks[report.strongest].auc)}: it names "
+        f"{round(float(rate) * people):,} of {people:,} members at the price of at most {by_luck} of {people:,} "
+        f"non-members named falsely (guessing: {by_luck} of both)"
+    )
+
+
+def _count(number: float) -> str:
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
 
 
 def _carried(report: AuditReport, leaks: list[str]) -> str:
@@ -48,12 +105,8 @@ def _carried(report: AuditReport, leaks: list[str]) -> str:
     if not leaks or report.strongest in leaks:
         return ""
     ranked = sorted(leaks, key=lambda name: -report.attacks[name].auc.low)
-    names = ", ".join(f"{name} (AUC {report.attacks[name].auc})" for name in ranked[:3])
+    names = ", ".join(f"{name} (AUC {shown(report.attacks[name].auc)})" for name in ranked[:3])
     return f" The evidence is not this attack's but that of {names}{f' and {len(ranked) - 3} more' * (len(ranked) > 3)}."
-
-
-def _percent(rate: Estimate) -> str:
-    return f"{rate.value:.1%} [{rate.low:.1%}, {rate.high:.1%}]"
 
 
 def one_distribution(tested: list[str]) -> str:
@@ -66,7 +119,7 @@ def one_distribution(tested: list[str]) -> str:
         )
     else:
         blind += " That it finds nothing does not show that there is nothing."
-    return "Members and non-members are independent draws from one distribution. " + blind
+    return "Assumed: members and non-members are independent draws from one distribution. " + blind
 
 
 def assumptions(
@@ -74,25 +127,27 @@ def assumptions(
 ) -> list[str]:
     """What the figures rest on besides, one sentence each."""
     found = [
-        "Each row is another person's: with several rows of a person intervals would be too narrow; pass person."
+        "Assumed: each row is another person's. With several rows of a person intervals would be too narrow; pass person."
         if asked.person is None
         else f"People are counted, not their {len(asked):,} rows; a person's score is the mean over its rows.",
-        "Memberships are as stated, and no non-member has a near copy among the members.",
+        "Assumed: memberships are as stated, and no non-member has a near copy among the members.",
+        "Assumed: the attacker gets one full answer for each example, unrounded, and knows the true label.",
         "Intervals are about the draw of people, for this one trained model. Another training run may leak more or less.",
-        "The attacker asks for one full answer for each example, unrounded, and knows the true label.",
         f"The {CROSS_FITTED} learns from half of the memberships; an attacker would need as many known members.",
         "Figures are averages over members. One person may be far more exposed than the average.",
     ]
     if with_bank:
-        found.append(
-            "The reference models' members were drawn independently of the target's, and the models were trained "
-            "as the target was" + ("." if trained_here else "; the audit cannot check the latter.")
+        drawn = "The reference models' members were drawn here, by lot. Assumed: the target was trained as they were."
+        given = (
+            "Assumed: the reference models' members were drawn independently of the target's, and the models were trained "
+            "as the target was; the audit cannot check the latter."
         )
+        found.append(drawn if trained_here else given)
     found.append(
-        "The bound on ε: each was made a member by a fair coin of its own, as was stated (coins=True); the training may let "
-        "examples influence one another."
+        "Assumed for the bound on ε, as was stated (coins=True): each was made a member by a fair coin of its own. The "
+        "training may let examples influence one another."
         if settings.coins
-        else "The bound on ε: the model's answers about different people do not depend on one another. One training run "
+        else "Assumed for the bound on ε: answers about different people do not depend on one another. One training run "
         "does not give that; if each was a member by a fair coin of its own, pass coins=True, and the bound needs it not."
     )
     if floor is not None:
