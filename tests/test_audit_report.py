@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from mia_helpers import attacks
-from mia_helpers.audit import References, Settings, advice, audit, main, measuring, pictures, scoring, words
+from mia_helpers.audit import References, Settings, advice, audit, examples, main, measuring, pictures, scoring, words
 from mia_helpers.audit.report import EVIDENCE, JSON_SCHEMA, NO_EVIDENCE, NOT_COMPARABLE, shown
 from mia_helpers.metrics import Estimate, auc, roc_curve, true_positives_at_fpr
 
@@ -352,8 +352,9 @@ def test_every_attack_that_can_occur_is_explained(full, sparse):
 
 
 def test_what_is_assumed_is_said_to_be():
+    asked = examples.Examples.of(np.arange(2), np.arange(2) == 0)
     for with_bank, trained_here in ((False, False), (True, False), (True, True)):
-        lines = words.assumptions([], with_bank, trained_here, None)
+        lines = [words.one_distribution([]), *words.assumptions(with_bank, trained_here, None, asked, Settings(), [])]
         for word in ("independent draws", "as stated", "one full answer", "trained as"):
             assert all("Assumed" in line for line in lines if word in line)
 
@@ -431,7 +432,7 @@ def test_there_is_advice_for_each_result(full, sparse, shifted):
 
 def test_advice_has_the_figures_of_the_report(full, sparse, shifted):
     report = full[0]
-    inside, outside = advice.accuracies(report)
+    inside, outside = (report.accuracy[who].value for who in ("members", "non-members"))
     right = report.scores["gap"] == 1
     assert inside == right[report.scores["is_member"]].mean() and outside == right[~report.scores["is_member"]].mean()
     assert f"{shown(inside)} on members, {shown(outside)} on others" in " ".join(report.advice)
@@ -444,10 +445,26 @@ def test_advice_has_the_figures_of_the_report(full, sparse, shifted):
     assert f"“{worst.name}” (AUC {shown(worst.auc)})" in shifted.advice[1]
 
 
-def test_labels_in_the_wrong_order_are_suspected():
+def test_a_slip_is_the_first_thing_to_look_for():
     y, is_member, z = outputs(4)
     report = audit(np.roll(y, 1), is_member, logits=z, settings=Settings(at_fpr=0.05))
-    assert report.status == NO_EVIDENCE and "suspect the order of the rows" in report.checklist[5]
+    assert report.status == NOT_COMPARABLE and report.slips[0] in report.advice[1] and not report.checklist
+
+
+def test_the_roc_counts_people_and_scores_are_of_rows():
+    y, is_member, z = outputs(5, 600, leak=1.0)
+    person = np.random.default_rng(0).permutation(np.repeat(np.arange(200), 3))
+    is_member = (np.arange(200) < 100)[person]
+    report = audit(y, is_member, logits=z, person=person, settings=Settings(at_fpr=0.1))
+    frame = report.scores
+    np.testing.assert_array_equal(frame["person"], person)
+    assert len(frame) == 600 and report.n_rows == 600 and report.n_members == 100
+    means = frame.groupby("person")["loss"].mean().to_numpy()
+    shown_scores, shown_members = pictures.curves(report)["loss"]
+    np.testing.assert_allclose(shown_scores, means)
+    np.testing.assert_array_equal(shown_members, np.arange(200) < 100)
+    assert auc(means, np.arange(200) < 100).value == pytest.approx(report.attacks["loss"].auc.value)
+    assert "100 members, 100 non-members (600 rows)" in report.to_html()
 
 
 @pytest.mark.parametrize("above", [0, 3])
