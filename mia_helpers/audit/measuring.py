@@ -109,7 +109,8 @@ def epsilon(
     counted = scores[name][~half], is_member[~half]
     if not coins:
         return epsilon_lower_bound(*calibration[name], *counted, delta, level), name, INDEPENDENT
-    return one_run_epsilon(*counted, guesses[name], delta, level), name, ONE_RUN
+    cautious = level if delta == 0 else 1 - (1 - level) / 1.5  # with δ, a number of guesses that was chosen costs that much
+    return one_run_epsilon(*counted, guesses[name], delta, cautious), name, ONE_RUN
 
 
 def measured_part(scores: dict[str, np.ndarray], level: float, part: Part) -> Slice:
