@@ -346,7 +346,7 @@ NPZ = {
     "damaged": (damaged, "cannot be read"),
     "wrong checksum": (directory(16, "<I", 7), "cannot be read .*CRC"),
     "gone member": (directory(42, "<I", 10**6), "cannot be read"),
-    "encrypted": (directory(8, "<H", 1, local=6), "is encrypted"),
+    "encrypted": (directory(8, "<H", 1, local=6), "is encrypted; write"),
     "bzip2": (lambda p: in_npz(p, zipfile.ZIP_BZIP2), "compressed by method 12"),
     "lzma": (lambda p: in_npz(p, zipfile.ZIP_LZMA), "compressed by method 14"),
     "unknown packing": (directory(10, "<H", 99, local=8), "compressed by method 99"),
@@ -586,6 +586,28 @@ def test_a_file_with_changed_bytes_is_read_or_refused(write, tmp_path):
     assert refused > 20
 
 
+def test_a_parquet_file_in_which_any_byte_changed_is_read_or_refused(tmp_path):
+    """Not compressed, so that it is the values, the places in a dictionary, and the strings that change."""
+    parquet = pytest.importorskip("pyarrow.parquet")
+    import pyarrow
+
+    table = TABLE[["label", "is_member", "z_0", "z_1"]][:9].assign(group=list("abcdeabcd"), person=Y[:9].astype(str))
+    parquet.write_table(
+        pyarrow.Table.from_pandas(table).replace_schema_metadata(),
+        tmp_path / "a.parquet",
+        compression="none",
+        store_schema=False,
+    )
+    whole, refused = (tmp_path / "a.parquet").read_bytes(), 0
+    for place in range(len(whole)):
+        (tmp_path / "a.parquet").write_bytes(whole[:place] + b"\xff" + whole[place + 1 :])
+        try:
+            load(tmp_path / "a.parquet")
+        except InputError:
+            refused += 1
+    assert 500 < refused < len(whole)
+
+
 def test_headers_with_changed_bytes_are_read_or_refused(tmp_path):
     in_folder(tmp_path / "a")
     whole, rng, refused = npy(Y), np.random.default_rng(0), 0
@@ -628,7 +650,7 @@ def test_limits(tmp_path, capsys):
     for name in ("a.npz", "b", "c.csv", "d.parquet"):
         assert load(tmp_path / name, max_bytes=200_000)
         with pytest.raises(InputError, match="more than the limit"):
-            load(tmp_path / name, max_bytes=10_000)
+            load(tmp_path / name, max_bytes=14_000)  # each array is smaller
     for wrong in ("0", "-1", "nan", "inf", "1e300"):
         assert main([str(tmp_path / "a.npz"), f"--max-gb={wrong}"]) == 2
         assert "--max-gb must be positive" in capsys.readouterr().err
