@@ -298,7 +298,7 @@ def repeated_parquet(path):
 
     table = pyarrow.Table.from_pandas(pd.concat([TABLE] * 100), preserve_index=False)
     name = pyarrow.DictionaryArray.from_arrays(np.zeros(len(table), np.int32), ["x" * 100_000])
-    parquet.write_table(table.append_column("group", name), path)
+    parquet.write_table(table.append_column("group", name), path, store_schema=False)  # plain strings again
 
 
 def long_parquet(path):
@@ -525,6 +525,18 @@ print(main([sys.argv[1], "--max-gb", "0.1"]), main([sys.argv[2]]), pyarrow.defau
     done = subprocess.run(arguments, capture_output=True, text=True, check=True)
     first, second, peak = map(int, done.stdout.split())
     assert (first, second) == (2, 2) and peak < 100e6
+
+
+def test_long_strings_in_a_packed_table_are_counted_before_they_are_read(tmp_path, monkeypatch):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    import pyarrow
+
+    table = pyarrow.Table.from_pandas(TABLE.assign(group=["x" * 10_000 + str(i) for i in range(N)]))
+    parquet.write_table(table, tmp_path / "a.parquet", use_dictionary=False, compression="zstd")
+    assert (tmp_path / "a.parquet").stat().st_size < 200_000
+    monkeypatch.delattr(tables, "_held")
+    with pytest.raises(InputError, match="more than the limit"):
+        load(tmp_path / "a.parquet", max_bytes=1_000_000)
 
 
 def test_a_header_of_20_gb_in_little_memory(tmp_path):

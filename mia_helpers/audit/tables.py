@@ -200,6 +200,6 @@ def _held(column: Any) -> tuple[np.ndarray, np.ndarray]:
     absent = column.is_null().to_numpy()
     if "string" not in str(column.type):
         return column.to_numpy(), absent
-    coded = column.dictionary_encode().unify_dictionaries().combine_chunks()
+    coded = column.dictionary_encode().combine_chunks()
     texts = np.array([*(text or "" for text in coded.dictionary.to_pylist()), ""], object)
     return texts[coded.indices.cast("int64").fill_null(-1).to_numpy(zero_copy_only=False)], absent
