@@ -1,10 +1,7 @@
-import io
 import json
-import pickle
 import re
 import subprocess
 import sys
-import zipfile
 from html.parser import HTMLParser
 
 import jsonschema
@@ -15,7 +12,7 @@ import torch
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 
 from mia_helpers import signals
-from mia_helpers.audit import References, Settings, examples, inputs, load, main, measuring, scoring, words
+from mia_helpers.audit import References, Settings, examples, inputs, main, measuring, scoring, words
 from mia_helpers.audit import audit as audit_itself
 from mia_helpers.audit import run as run_room
 from mia_helpers.audit.report import EVIDENCE, JSON_SCHEMA, MIN_IN_SLICE, NO_EVIDENCE, NOT_COMPARABLE, rounded_up
@@ -675,69 +672,6 @@ def test_shadows_from_a_file_and_strict(tmp_path, capsys):
     assert main([shifted, "--at-fpr", "0.05", "--fail-above-tpr", "0.9", "--strict"]) == 2
 
 
-def truncated(path):
-    save(path)
-    path.write_bytes(path.read_bytes()[:-200])
-
-
-def damaged(path):
-    save(path)
-    data = bytearray(path.read_bytes())
-    data[2000:2100] = bytes(100)
-    path.write_bytes(data)
-
-
-def giant(path):
-    header = io.BytesIO()
-    np.lib.format.write_array_header_1_0(header, {"descr": "<f8", "fortran_order": False, "shape": (10**12, 10)})
-    with zipfile.ZipFile(path, "w") as archive:
-        for name in ("labels", "is_member", "logits"):
-            archive.writestr(f"{name}.npy", header.getvalue())
-
-
-def npy():
-    buffer = io.BytesIO()
-    np.save(buffer, Z)
-    return buffer.getvalue()
-
-
-def without(*names):
-    arrays = {"labels": Y, "is_member": M, "logits": Z}
-    return lambda path: np.savez(path, **{k: v for k, v in arrays.items() if k not in names})
-
-
-FILES = {
-    "no labels": (without("labels"), "lacks labels; it holds is_member, logits"),
-    "no is_member": (without("is_member"), "lacks is_member"),
-    "no answers": (without("logits"), "lacks logits or probabilities"),
-    "empty": (lambda path: np.savez(path), "lacks labels, is_member, logits or probabilities; it holds nothing"),
-    "typo": (lambda path: save(path, groups=Y), "does not know: groups"),
-    "wrong shape": (lambda path: save(path, logits=Z[:5]), r"logits must have shape \[400, C\]"),
-    "sums": (lambda path: np.savez(path, labels=Y, is_member=M, probabilities=P / 2), "must sum to 1"),
-    "one value": (lambda path: save(path, is_member=M | True), "400 of 400 are members"),
-    "pickled array": (lambda path: save(path, group=np.array([{}] * 400, dtype=object)), "group .* pickled objects"),
-    "a pickle": (lambda path: path.write_bytes(pickle.dumps({"logits": 1})), "not a whole .npz file"),
-    "text": (lambda path: path.write_text("labels,is_member\n"), "not a whole .npz file"),
-    "nothing": (lambda path: path.write_bytes(b""), "not a whole .npz file"),
-    "npy": (lambda path: path.write_bytes(npy()), "single array"),
-    "truncated": (truncated, "not a whole .npz file"),
-    "damaged": (damaged, "cannot be read"),
-    "giant": (giant, "cannot be read"),
-    "folder": (lambda path: path.mkdir(), "Is a directory|Permission denied"),
-    "missing": (lambda path: None, "No such file"),
-}
-
-
-@pytest.mark.parametrize("name", FILES)
-def test_files_it_cannot_use(name, tmp_path, capsys):
-    make, message = FILES[name]
-    make(tmp_path / "outputs.npz")
-    assert main([str(tmp_path / "outputs.npz"), "--at-fpr", "0.1"]) == 2
-    output = capsys.readouterr()
-    assert output.out == "" and output.err.count("\n") == 1
-    assert re.match(f"error: .*({message})", output.err)
-
-
 @pytest.mark.parametrize("error", [TypeError, ValueError, KeyError])
 @pytest.mark.parametrize(
     ("room", "inner"),
@@ -767,19 +701,6 @@ def test_a_mistake_in_the_audit_is_not_blamed_on_the_input(room, inner, error, t
 def test_options_it_cannot_use(arguments, message, tmp_path, capsys):
     assert main([save(tmp_path / "a.npz"), *arguments]) == 2
     assert message in capsys.readouterr().err
-
-
-def test_a_pickle_is_never_opened(tmp_path):
-    class Evil:
-        def __reduce__(self):
-            return (open, (str(tmp_path / "owned"), "w"))
-
-    save(tmp_path / "a.npz", group=np.array([Evil()] * 400, dtype=object))
-    (tmp_path / "b.npz").write_bytes(pickle.dumps(Evil()))
-    for name in ("a.npz", "b.npz"):
-        with pytest.raises(ValueError, match="pickle|whole"):
-            load(tmp_path / name)
-    assert not (tmp_path / "owned").exists()
 
 
 def test_time_and_memory_grow_no_faster_than_the_examples():

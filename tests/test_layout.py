@@ -65,7 +65,9 @@ def modules_after(code: str) -> set[str]:
 HEAVY = {"torch", "matplotlib.pyplot", "torchvision"}
 
 
-@pytest.mark.parametrize("module", ["ask", "inputs", "masks", "metrics", "signals", "audit.inputs", "audit.report"])
+@pytest.mark.parametrize(
+    "module", ["ask", "inputs", "masks", "metrics", "signals", "audit.files", "audit.inputs", "audit.report"]
+)
 def test_the_numpy_side_imports_no_torch(module):
     code = (
         f"import types, mia_helpers\nfor name in ('audit',):\n    made = types.ModuleType('mia_helpers.' + name)\n"
