@@ -98,7 +98,7 @@ def _checked(options: argparse.Namespace) -> int:
         _write(file, text)
     print(report.summary())
     if options.strict and report.status == NOT_COMPARABLE:
-        print("error: the audit says "not comparable" (--strict)", file=sys.stderr)
+        print('error: the audit says "not comparable" (--strict)', file=sys.stderr)
         return 2
     if options.fail_above_tpr is None:
         return 0
