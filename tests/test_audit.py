@@ -657,7 +657,9 @@ def test_gate_open_and_reports_written(tmp_path, capsys):
     assert main(arguments) == 0
     assert "gate open" in capsys.readouterr().out
     jsonschema.validate(json.loads(files[0].read_text("utf-8")), JSON_SCHEMA)
-    assert files[1].read_text("utf-8").startswith("# Membership") and files[2].read_text("utf-8").startswith("<div>")
+    assert files[1].read_text("utf-8").startswith("# Membership") and files[2].read_text("utf-8").startswith(
+        "<!doctype html>"
+    )
     assert main(arguments[:1] + ["--at-fpr", "0.05"]) == 0  # no gate: a report and no verdict on it
 
 
