@@ -635,6 +635,14 @@ def test_headers_with_changed_bytes_are_read_or_refused(tmp_path):
     assert refused > 500
 
 
+def test_names_of_files_cannot_paint_the_screen(tmp_path, capsys):
+    in_npz(tmp_path / "\x1b[2Ja\nb.npz", groups=Y)
+    for name in ("\x1b[2Ja\nb.npz", "\x1b[2J.csv"):
+        assert main([str(tmp_path / name), "--at-fpr", "0.1"]) == 2
+        printed = capsys.readouterr().err
+        assert printed.startswith("error: ") and printed[:-1].isprintable()
+
+
 def test_files_that_one_may_not_read(tmp_path, capsys):
     in_npz(tmp_path / "a.npz")
     in_folder(tmp_path / "b")
@@ -799,13 +807,20 @@ def test_a_disk_that_fills_up_leaves_the_old_report(inner, no_audit, tmp_path, c
     assert (tmp_path / "r.json").read_text() == "old" and len(list(tmp_path.iterdir())) == 2
 
 
-def test_a_link_and_a_device_stay_what_they_are(no_audit, tmp_path, capfd):
+def test_a_link_and_a_pipe_stay_what_they_are(no_audit, tmp_path):
+    """A pipe stands for all that is no file. Not /dev/null: a mistake, as root, would replace it for the whole machine."""
     in_npz(tmp_path / "a.npz")
     (tmp_path / "link").symlink_to(tmp_path / "real")
-    for _ in range(2):  # to a file that is not there, and that is
-        assert main([str(tmp_path / "a.npz"), "--json", str(tmp_path / "link"), "--html", os.devnull]) == 0
-        assert (tmp_path / "link").is_symlink() and (tmp_path / "real").read_text() == "to_json\n"
-    assert not Path(os.devnull).is_file() and capfd.readouterr().err == ""
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        for _ in range(2):  # a link to a file that is not there, and to one that is
+            arguments = [str(tmp_path / "a.npz"), "--json", str(tmp_path / "link"), "--html", str(tmp_path / "pipe")]
+            assert main(arguments) == 0
+            assert (tmp_path / "link").is_symlink() and (tmp_path / "real").read_text() == "to_json\n"
+            assert (tmp_path / "pipe").is_fifo() and os.read(reader, 100) == b"_repr_html_\n"
+    finally:
+        os.close(reader)
 
 
 # ---- how it is called
