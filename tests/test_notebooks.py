@@ -41,6 +41,7 @@ FIRST_AUTHORS = {  # arXiv id -> surname of the first author
     "2111.09679": "Ye",
     "2112.03570": "Carlini",
     "2305.08846": "Steinke",
+    "2307.03694": "Bertran",
     "2312.03262": "Zarifzadeh",
     "2404.17399": "Aerni",
     "2406.16201": "Das",
@@ -163,6 +164,7 @@ ABSOLUTE_PATH = re.compile(r"(?<![\w./:<~])/[A-Za-z][\w.-]*/[\w.-]+|\b[A-Z]:\\\w
 @rule
 def no_absolute_paths(notebook, path):
     texts = [(cell, cell.source + (output_text(cell) if cell.cell_type == "code" else "")) for cell in notebook.cells]
+    texts = [(cell, re.sub(r"data:image/png;base64,[\w+/=]+", "", text)) for cell, text in texts]
     return [f"{label(cell)}: absolute path {found[0]!r}" for cell, text in texts for found in ABSOLUTE_PATH.finditer(text)]
 
 

@@ -108,11 +108,11 @@ def _slices(report: AuditReport) -> Section:
 
 def _size(report: AuditReport) -> str:
     rows = f" ({report.n_rows:,} rows)" if report.n_rows > report.n_members + report.n_non_members else ""
-    right = (f"{shown(share)} of the {who}" for who, share in report.accuracy.items())
+    right = ", ".join(f"{shown(share)} on {who}" for who, share in report.accuracy.items())
     return (
         f"{report.n_members:,} members, {report.n_non_members:,} non-members{rows}, {report.n_classes} classes, "
         f"{report.n_shadows} shadows or reference models. Smallest false-positive rate supported: "
-        f"{rounded_up(10 / report.n_non_members)}. The model is right about {' and about '.join(right)}."
+        f"{rounded_up(10 / report.n_non_members)}. The model's accuracy: {right}."
     )
 
 
@@ -225,7 +225,7 @@ def _list(section: Section) -> str:
 def _table(section: Section) -> str:
     if not section.rows:
         return ""
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in section.header)
+    head = "".join(f'<th scope="col" style="text-align:left">{escape(name)}</th>' for name in section.header)
     body = "".join("<tr>" + "".join(map(_data, row)) + "</tr>" for row in section.rows)
     return (
         f'<div class="table" style="overflow-x:auto" tabindex="0" role="region" aria-label="{escape(section.title)}">'
