@@ -1,29 +1,70 @@
-"""How long does an audit take, and how much memory?
+"""How long does an audit take, how much memory, and how do its attacks compare with its peers'?
 
-`python benchmarks/audit.py [EXAMPLES …]` prints seconds and peak memory for 1,000,000 examples × 10 classes (and 125,000,
-250,000, 500,000 on the way), without reference models and with two groups. Each size is audited in a process of its own,
-since the peak of a process never falls. The process's start, with the imports, is in the peak but not in the seconds; making
-the arrays is in neither, up to the arrays themselves.
+`python benchmarks/audit.py` prints
+
+(a) seconds until `mia_helpers.audit` can be used, and from start to exit of the command line on a small file;
+(b) seconds and peak memory of audits of up to 1,000,000 examples × 10 classes and up to 100,000 × 1,000, without reference
+    models and with two groups, and the exponent of the growth. Each size is audited in a process of its own, since the peak
+    of a process never falls. The process's start, with the imports, is in the peak but not in the seconds; making the arrays
+    is in neither, up to the arrays themselves;
+(c) attacks on one simulated bank, of this package and as PrivacyGuard and ML Privacy Meter compute them (own code, written
+    from their descriptions): milliseconds, AUC, TPR at 1 % FPR; and the time of the intervals, here and by PrivacyGuard's
+    1,000 resamples. ART's attacks are in `benchmarks/attacks.py`.
+
+`python benchmarks/audit.py import|size|peers` prints one of the three.
 """
 
 import resource
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Callable
 
 import numpy as np
+from scipy.special import expit
+from scipy.stats import norm
 
-SIZES = (125_000, 250_000, 500_000, 1_000_000)
-N_CLASSES = 10
+SIZES = (
+    *((n, 10) for n in (125_000, 250_000, 500_000, 1_000_000)),
+    *((n, 1000) for n in (2_000, 12_500, 25_000, 50_000, 100_000)),
+)
+N, S, N_POPULATION = 4_000, 32, 2_000
 
 
-def simulated(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Labels `[n]`, memberships `[n]`, float32 logits `[n, 10]` with a small leak, and groups `[n]`."""
+def simulated(n: int, n_classes: int = 10) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Labels `[n]`, memberships `[n]`, float32 logits `[n, C]` with a small leak, and groups `[n]`."""
     rng = np.random.default_rng(0)
-    labels, is_member = rng.integers(0, N_CLASSES, n), rng.random(n) < 0.5
-    logits = rng.standard_normal((n, N_CLASSES), dtype=np.float32) * 2
+    labels, is_member = rng.integers(0, n_classes, n), rng.random(n) < 0.5
+    logits = rng.standard_normal((n, n_classes), dtype=np.float32) * 2
     logits[np.arange(n), labels] += np.float32(4) + is_member.astype(np.float32) / 4
     return labels, is_member, logits, rng.choice(["one", "two"], n)
+
+
+# ---- start
+
+
+def median_seconds(command: list[str], rounds: int = 5) -> float:
+    """Of several runs of a command, each in a fresh process."""
+    seconds = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        subprocess.run(command, check=True, capture_output=True)
+        seconds.append(time.perf_counter() - start)
+    return sorted(seconds)[rounds // 2]
+
+
+def starting() -> None:
+    bare, importing = (median_seconds([sys.executable, "-c", code]) for code in ("pass", "import mia_helpers.audit"))
+    print(f"import mia_helpers.audit: {importing:.2f} s with Python's start, {bare:.2f} s without the import")
+    with tempfile.TemporaryDirectory() as folder:
+        labels, is_member, logits, _ = simulated(1000)
+        np.savez(f"{folder}/outputs.npz", labels=labels, is_member=is_member, logits=logits)
+        command = [sys.executable, "-m", "mia_helpers.audit", f"{folder}/outputs.npz", "--at-fpr", "0.05"]
+        print(f"command line, 1,000 examples, start to exit: {median_seconds(command):.2f} s")
+
+
+# ---- size
 
 
 def megabytes() -> float:
@@ -32,38 +73,131 @@ def megabytes() -> float:
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 
 
-def one(n: int) -> None:
+def one(n: int, n_classes: int) -> None:
     from mia_helpers.audit import audit
+    from mia_helpers.audit.settings import Settings
 
-    labels, is_member, logits, group = simulated(n)
+    labels, is_member, logits, group = simulated(n, n_classes)
     before, start = megabytes(), time.perf_counter()
-    report = audit(labels, is_member, logits=logits, group=group)
+    report = audit(labels, is_member, logits=logits, group=group, settings=Settings(at_fpr=0.05))
     seconds = time.perf_counter() - start
     print(
-        f"{n:>9,} examples: {seconds:5.1f} s, peak {megabytes():5.0f} MB (before the audit {before:.0f} MB), "
+        f"{n:>9,} × {n_classes:>5,}: {seconds:5.1f} s, peak {megabytes():5.0f} MB (before the audit {before:.0f} MB), "
         f"{len(report.attacks)} attacks, {len(report.slices)} slices, {report.status}",
         flush=True,
     )
+    print(seconds)
 
 
-def imports(rounds: int = 5) -> None:
-    """Seconds until `mia_helpers.audit` can be used, in a fresh process; the median, and that of Python alone."""
+def sizes() -> None:
+    found: dict[int, list[tuple[int, float]]] = {}
+    for n, n_classes in SIZES:
+        command = [sys.executable, __file__, "--one", str(n), str(n_classes)]
+        *shown, seconds = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+        print(*shown, sep="\n", flush=True)
+        found.setdefault(n_classes, []).append((n, float(seconds)))
+    for n_classes, rows in found.items():
+        slope = np.polyfit(*np.log(np.array(rows).T), 1)[0]
+        print(f"{n_classes:,} classes: seconds grow as N^{slope:.2f}")
+    (n, few), (_, many) = found[10][0], (12_500, dict(found[1000])[12_500])
+    print(f"{n:,} × 10 takes {few:.1f} s, as many logits as 12,500 × 1,000 take {10 * many / 100:.2f} s for a tenth of them")
 
-    def seconds(code: str) -> float:
-        start = time.perf_counter()
-        subprocess.run([sys.executable, "-c", code], check=True)
-        return time.perf_counter() - start
 
-    median = {
-        code: sorted(seconds(code) for _ in range(rounds))[rounds // 2] for code in ("pass", "import mia_helpers.audit")
+# ---- peers
+
+
+def bank() -> dict[str, np.ndarray]:
+    """φ of a target `[N]` and of S reference models `[S, N]`, their members, and the same for population points."""
+    rng = np.random.default_rng(0)
+    is_member, mask = rng.random(N) < 0.5, rng.random((S, N)) < 0.5
+    hard, spread = rng.normal(2, 3, N), rng.gamma(4, 0.25, N)
+    phi = hard + spread * rng.normal(size=(S + 1, N)) + spread * 0.7 * np.vstack([is_member, mask])
+    others = rng.normal(2, 3, N_POPULATION) + rng.normal(size=(S + 1, N_POPULATION))
+    return {"is_member": is_member, "mask": mask, "target": phi[0], "shadows": phi[1:], "others": others}
+
+
+def of_each(phi: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each example's mean and standard deviation over the chosen models."""
+    values = np.where(chosen, phi, np.nan)
+    return np.nanmean(values, axis=0), np.nanstd(values, axis=0, ddof=1)
+
+
+def guard_lira(b: dict[str, np.ndarray], online: bool, fixed: bool) -> np.ndarray:
+    """PrivacyGuard: online each example's own deviations, or their mean; offline −log density with the target's."""
+    mean_out, std_out = of_each(b["shadows"], ~b["mask"])
+    if not online:
+        return -norm.logpdf(b["target"], mean_out, b["target"].std(ddof=1))
+    mean_in, std_in = of_each(b["shadows"], b["mask"])
+    if fixed:
+        std_in, std_out = std_in.mean(), std_out.mean()
+    return norm.logpdf(b["target"], mean_in, std_in) - norm.logpdf(b["target"], mean_out, std_out)
+
+
+def meter_rmia(b: dict[str, np.ndarray], a: float) -> np.ndarray:
+    """ML Privacy Meter and PrivacyGuard: the S/2 largest out-signals (0 where a model had it), all pairs, γ = 1."""
+    p, others = expit(b["shadows"]), expit(b["others"])
+    out = np.sort(p * ~b["mask"], axis=0)[-S // 2 :].mean(0)
+    ratio = expit(b["target"]) / ((1 + a) / 2 * out + (1 - a) / 2)
+    population = others[0] / ((1 + a) / 2 * np.sort(others[1:], axis=0)[-S // 2 :].mean(0) + (1 - a) / 2)
+    return np.average(ratio[:, None] / population > 1, axis=1)
+
+
+def resampled(scores: np.ndarray, is_member: np.ndarray, rounds: int = 1000) -> np.ndarray:
+    """PrivacyGuard's intervals: accuracy and AUC on 1,000 resamples of members and of non-members."""
+    from sklearn.metrics import roc_auc_score
+
+    rng, groups = np.random.default_rng(0), (scores[is_member], scores[~is_member])
+    n = min(map(len, groups))
+    truth = np.repeat([True, False], n)
+    draws = (np.concatenate([rng.choice(group, n) for group in groups]) for _ in range(rounds))
+    return np.quantile([roc_auc_score(truth, drawn) for drawn in draws], [0.025, 0.975])
+
+
+def peers(rounds: int = 5) -> None:
+    from mia_helpers import attacks, metrics
+
+    b = bank()
+    target, shadows, mask, others = b["target"], b["shadows"], b["mask"], b["others"]
+
+    def rmia(online: bool) -> np.ndarray:
+        p = (expit(target), expit(shadows), mask, expit(others[0]), expit(others[1:]))
+        return attacks.rmia(*p, gamma=1.0, a=0.3, mode="online" if online else "offline")
+
+    contestants: dict[str, Callable[[], np.ndarray]] = {
+        "LiRA online, this package": lambda: attacks.lira_online(target, shadows, mask),
+        "LiRA online, PrivacyGuard": lambda: guard_lira(b, True, False),
+        "LiRA online, PrivacyGuard, fixed variance": lambda: guard_lira(b, True, True),
+        "LiRA offline, this package": lambda: attacks.lira_offline(target, shadows, mask),
+        "LiRA offline, PrivacyGuard": lambda: guard_lira(b, False, False),
+        "RMIA online, this package": lambda: rmia(True),
+        "RMIA offline, this package": lambda: rmia(False),
+        "RMIA offline, PrivacyGuard and ML Privacy Meter": lambda: meter_rmia(b, 0.3),
     }
-    print("import mia_helpers.audit: {1:.2f} s with Python's start, {0:.2f} s without the import".format(*median.values()))
+    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    for _ in range(rounds):  # in turns
+        for name, score in contestants.items():
+            start = time.perf_counter()
+            score()
+            seconds[name].append(time.perf_counter() - start)
+    print(f"{N:,} examples, {S} reference models, {N_POPULATION:,} population points")
+    for name, score in contestants.items():
+        report = metrics.attack_report(score(), b["is_member"], fprs=(0.01,))
+        ms = 1000 * sorted(seconds[name])[rounds // 2]
+        print(f"{name:<50} {ms:7.1f} ms   AUC {report.auc}   TPR at 1 % FPR {report.tpr_at_fpr[0.01]}")
+    scores = contestants["LiRA online, this package"]()
+    for name, make in (
+        ("intervals, this package", lambda: metrics.attack_report(scores, b["is_member"])),
+        ("intervals, 1,000 resamples", lambda: resampled(scores, b["is_member"])),
+    ):
+        start = time.perf_counter()
+        make()
+        print(f"{name:<50} {1000 * (time.perf_counter() - start):7.1f} ms")
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--one"]:
-        one(int(sys.argv[2]))
+        one(*map(int, sys.argv[2:]))
     else:
-        imports()
-        for size in map(int, sys.argv[1:] or SIZES):
-            subprocess.run([sys.executable, __file__, "--one", str(size)], check=True)
+        parts = {"import": starting, "size": sizes, "peers": peers}
+        for name in sys.argv[1:] or parts:
+            parts[name]()

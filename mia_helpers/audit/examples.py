@@ -204,6 +204,12 @@ def _hashed(column: np.ndarray) -> np.ndarray:
     return bits ^ (bits >> np.uint64(31))
 
 
+def row_pieces(logits: np.ndarray) -> list[slice]:
+    """Slices of rows that cover logits `[N, C]`, each with about a million numbers at most."""
+    step = min(CHUNK, max(1, 2**20 // logits.shape[1]))
+    return [slice(start, start + step) for start in range(0, len(logits), step)]
+
+
 def each(function: Callable, items: Iterable, n: int) -> list:
     """The function of each item; for many examples on two threads, since NumPy does not hold the interpreter's lock."""
     if n < CHUNK:

@@ -8,7 +8,7 @@ from threadpoolctl import threadpool_limits
 
 from mia_helpers import attacks
 from mia_helpers.ask import is_module
-from mia_helpers.audit.examples import Examples, each
+from mia_helpers.audit.examples import Examples, each, row_pieces
 from mia_helpers.bank import ShadowBank, pieces
 from mia_helpers.inputs import InputTypeError, as_array
 from mia_helpers.metrics import known
@@ -48,7 +48,7 @@ def from_answers(
     """Scores of the attacks that need nothing but the answers `[N, C]`: name -> `[N]`."""
 
     def by_chunks(score: Callable) -> np.ndarray:
-        return np.concatenate(each(lambda part: score(z[part], examples.y[part]), pieces(len(z)), len(z)))
+        return np.concatenate(each(lambda part: score(z[part], examples.y[part]), row_pieces(z), len(z)))
 
     scores = {name: by_chunks(attack.score) for name, attack in listed.items() if attack.needs is None}
     scores[CROSS_FITTED] = _cross_fitted(z, examples, seed)
@@ -63,10 +63,18 @@ def _cross_fitted(z: np.ndarray, examples: Examples, seed: int) -> np.ndarray:
     out, y, first = np.empty(len(z)), examples.y, examples.first_half
     for learn, apply in ((first, ~first), (~first, first)):
         rows = examples.sample(MAX_TRAINING, learn)
-        attack = attacks.ClassifierAttack(attacks.boosted_trees(seed))
+        attack = attacks.ClassifierAttack(attacks.boosted_trees(seed), _features)
         attack.fit(ShadowBank.single(z[rows], y[rows], examples.is_member[rows]))
-        out[apply] = attack.score(z[apply], y[apply])
+        rows = np.flatnonzero(apply)
+        for part in pieces(len(rows)):
+            out[rows[part]] = attack.score(z[rows[part]], y[rows[part]])
     return out
+
+
+def _features(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """What the standard classifier sees, piece by piece: with many classes the logits in float64 would fill the memory."""
+    found = [attacks.sorted_log_probabilities(logits[part], labels[part]) for part in row_pieces(logits)]
+    return np.concatenate(found)
 
 
 @threadpool_limits.wrap(limits=1)

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mia_helpers.audit.examples import Examples
-from mia_helpers.bank import ShadowBank, pieces
+from mia_helpers.audit.examples import Examples, row_pieces
+from mia_helpers.bank import ShadowBank
 from mia_helpers.metrics import AttackReport, Estimate, proportion
 
 Z_99 = 2.326  # one-sided: a slip that brings no gain at all is missed once in a hundred
@@ -40,7 +40,7 @@ def _of_one(z: np.ndarray, had: np.ndarray, examples: Examples, as_probabilities
         return "are the same for all examples; has the model collapsed, or was it asked about one input?"
     frequency = np.bincount(examples.y, minlength=z.shape[1]) / len(z)
     gain = np.empty(len(z))  # of the label's probability over that of a label drawn by lot
-    for part in pieces(len(z)):
+    for part in row_pieces(z):
         p = np.exp(z[part] - z[part].max(1, keepdims=True))
         p /= p.sum(1, keepdims=True)
         gain[part] = np.take_along_axis(p, examples.y[part, None], 1)[:, 0] - p @ frequency
