@@ -298,3 +298,19 @@ def test_inputs_with_missing_values_or_of_text_are_no_reason_to_stop():
 def test_noise_is_still_no_evidence():
     y, is_member, z = outputs(7)
     assert audit(y, is_member, logits=z, at_fpr=0.05).status == NO_EVIDENCE
+
+
+@pytest.mark.parametrize(("terminal", "asked", "shown"), [(True, None, True), (False, None, False), (True, False, False)])
+def test_a_bar_is_shown_where_stderr_is_a_terminal(terminal, asked, shown, monkeypatch):
+    y, is_member, z = leaking(8, 100)
+    given = {}
+
+    def train_shadows(*args, **kwargs):
+        given.update(kwargs)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mia_helpers.shadows.train_shadows", train_shadows)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: terminal)
+    with pytest.raises(KeyboardInterrupt):
+        audit(y, is_member, logits=z, inputs=z, fit=lambda x, labels, seed: None, progress=asked, at_fpr=0.2)
+    assert given["progress"] is shown

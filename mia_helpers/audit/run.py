@@ -7,6 +7,7 @@ All statements of a report hold together with probability `confidence`: each int
 same index in the same order; others are refused. Results do not depend on the order of the examples.
 """
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -183,7 +184,7 @@ def _train(
         person=asked.person,
         seed=seed,
         n_jobs=references.n_jobs,
-        progress=references.progress,
+        progress=sys.stderr.isatty() if references.progress is None else references.progress,
     )
     return References(shadow_logits=trained.logits, member_mask=trained.member_mask)
 

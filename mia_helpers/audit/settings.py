@@ -72,7 +72,8 @@ class References:
             examples each was trained on, drawn independently of the target's.
         fit: instead, `fit(inputs [n, …], labels [n], seed) -> model`, trained as the target was. Then `n_shadows` models are
             trained on random parts of the examples, as large as the target's, by `shadows.train_shadows`, which explains
-            `key` (cache), `n_jobs` and `progress`.
+            `key` (cache) and `n_jobs`.
+        progress: show a bar while they are trained; default only where stderr is a terminal.
 
     Raises:
         ValueError: answers without a mask or a mask without answers, both kinds of answers, or answers and `fit`.
@@ -85,7 +86,7 @@ class References:
     n_shadows: int = 16
     key: str | None = None
     n_jobs: int | None = None
-    progress: bool = False
+    progress: bool | None = None
 
     def __post_init__(self) -> None:
         given = [value for value in (self.shadow_logits, self.shadow_probabilities) if value is not None]
