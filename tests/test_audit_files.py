@@ -818,7 +818,7 @@ def test_a_link_and_a_pipe_stay_what_they_are(no_audit, tmp_path):
             arguments = [str(tmp_path / "a.npz"), "--json", str(tmp_path / "link"), "--html", str(tmp_path / "pipe")]
             assert main(arguments) == 0
             assert (tmp_path / "link").is_symlink() and (tmp_path / "real").read_text() == "to_json\n"
-            assert (tmp_path / "pipe").is_fifo() and os.read(reader, 100) == b"_repr_html_\n"
+            assert (tmp_path / "pipe").is_fifo() and os.read(reader, 100) == b"to_html\n"
     finally:
         os.close(reader)
 
