@@ -6,15 +6,17 @@ trees of the output classifier are small here, for speed; its figures have no kn
 
 import numpy as np
 import pytest
+import torch
 from scipy.stats import norm
 from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression
 from test_audit import audit, with_shadows
 
 from mia_helpers import attacks, signals
 from mia_helpers.audit import examples, measuring
 from mia_helpers.audit.report import EVIDENCE, NO_EVIDENCE, NOT_COMPARABLE
 from mia_helpers.bank import ShadowBank
-from mia_helpers.metrics import auc
+from mia_helpers.metrics import auc, best_guesses, one_run_epsilon
 
 CENTRE = 0.7
 ON_PHI, ON_SIZE = ("loss", "modified entropy", "hinge"), ("max confidence", "entropy")
@@ -177,6 +179,34 @@ def test_epsilon_is_counted_on_the_other_half():
     )
 
 
+def test_with_coins_the_halves_are_drawn_without_a_look_at_the_memberships():
+    rng = np.random.default_rng(1)
+    people = examples.People(rng.random(1000) < 0.5, rng.random(1000))
+    scores, half = people.is_member + rng.normal(size=1000), people.lots < np.sort(people.lots)[500]
+    guesses = best_guesses(scores[half], people.is_member[half], 0.0, 0.95)
+    expected = one_run_epsilon(scores[~half], people.is_member[~half], guesses, 0.0, 0.95)
+    assert measuring.epsilon({"one": scores}, people, 0.0, 0.95, True)[0] == expected > 0
+
+
+def test_an_interval_just_below_chance_is_noticed():
+    y, is_member, z = simulated(0, 4000, 0.4)
+    report = audit(y, ~is_member, logits=z, at_fpr=0.05)
+    assert 0.4 < report.attacks["loss"].auc.high < 0.5
+    assert report.status == NOT_COMPARABLE and "loss" in report.slips[0]
+
+
+def test_small_gradients_say_member():
+    rng = np.random.default_rng(0)
+    x, y, is_member = rng.normal(size=(200, 120)).astype(np.float32), rng.integers(0, 2, 200), np.arange(200) < 100
+    fitted = LogisticRegression(C=1000, max_iter=2000).fit(x[is_member], y[is_member])
+    model = torch.nn.Linear(120, 2)
+    with torch.no_grad():
+        model.weight.copy_(torch.tensor(np.concatenate([0 * fitted.coef_, fitted.coef_])))
+        model.bias.copy_(torch.tensor(np.concatenate([[0.0], fitted.intercept_])))
+    report = audit(y, is_member, model=model, inputs=x, white_box=True, at_fpr=0.1)
+    assert report.attacks["gradient norm"].auc.low > 0.5
+
+
 @pytest.mark.parametrize("coins", [False, True])
 def test_epsilon_is_never_above_the_truth(coins):
     """Randomised response: the model's answer says "member" with the odds e^ε."""
@@ -204,6 +234,8 @@ def test_controls_are_computed_on_what_they_say():
     if report.strongest == "LiRA online":
         assert controls["blind model, LiRA online"].auc.value == pytest.approx(auc(lira, is_member).value)
     assert f"blind model, {report.strongest}" in controls and f"permuted memberships, {report.strongest}" in controls
+    by_lot = auc(report.material.scores[report.strongest], report.material.by_lot)
+    assert controls[f"permuted memberships, {report.strongest}"].auc.value == pytest.approx(by_lot.value)
     assert controls["draws of the reference models"].auc.value == pytest.approx(
         auc(given["member_mask"].sum(0).astype(float), is_member).value
     )
