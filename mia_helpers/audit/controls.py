@@ -6,7 +6,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from mia_helpers.attacks import boosted_trees
-from mia_helpers.audit.examples import Examples, Part, People
+from mia_helpers.audit.examples import Examples, People
 from mia_helpers.audit.measuring import auc_at_level
 from mia_helpers.audit.report import Control
 from mia_helpers.bank import ShadowBank
@@ -48,7 +48,8 @@ def two_sample(examples: Examples, seed: int, level: float) -> tuple[list[Contro
     x, truth = np.concatenate(list(shown.values()), axis=1), is_member[rows]
     linear = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, class_weight="balanced", max_iter=500))
     boosted = boosted_trees(seed).set_params(max_features=min(1.0, 50 / x.shape[1]))
-    whose = None if examples.person is None else examples.person[rows]
+    whose = None if examples.person is None else np.unique(examples.person[rows], return_inverse=True)[1]
+    asked = Examples.of(examples.y[rows], truth, person=whose)
     folds = (StratifiedKFold if whose is None else StratifiedGroupKFold)(5, shuffle=True, random_state=seed)
     meaning = (
         f"a classifier that sees {', '.join(shown)} and never asks the model must not tell members from "
@@ -60,10 +61,8 @@ def two_sample(examples: Examples, seed: int, level: float) -> tuple[list[Contro
     controls = []
     for name, model in models.items():
         scores = cross_val_predict(model, x, truth, groups=whose, cv=folds, method="decision_function")
-        seen = Part(
-            "", "", np.arange(len(rows)), whose if whose is None else np.unique(whose, return_inverse=True)[1], truth
-        )
-        controls.append(control(f"blind classifier, {name}", seen.of(scores), seen.of(truth) > 0, False, meaning, level))
+        of_people = asked.by_person(scores), asked.people.is_member
+        controls.append(control(f"blind classifier, {name}", *of_people, False, meaning, level))
     return controls, list(shown)
 
 

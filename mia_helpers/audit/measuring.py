@@ -8,7 +8,8 @@ import numpy as np
 from scipy.stats import hypergeom, norm
 
 from mia_helpers.audit.examples import Examples, Part, People
-from mia_helpers.audit.report import INDEPENDENT, MIN_IN_SLICE, ONE_RUN, Exposed, Slice
+from mia_helpers.audit.report import MIN_IN_SLICE, Exposed, Slice
+from mia_helpers.audit.schema import INDEPENDENT, ONE_RUN
 from mia_helpers.inputs import as_array
 from mia_helpers.metrics import (
     AttackReport,

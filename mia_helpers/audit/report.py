@@ -14,11 +14,9 @@ import numpy as np
 from mia_helpers.audit.examples import Examples
 from mia_helpers.audit.schema import (
     EVIDENCE,
-    INDEPENDENT,
     JSON_SCHEMA,
     NO_EVIDENCE,
     NOT_COMPARABLE,
-    ONE_RUN,
     SCHEMA_VERSION,
 )
 from mia_helpers.metrics import AttackReport, Estimate
@@ -27,7 +25,6 @@ if TYPE_CHECKING:
     import pandas as pd  # slow to import, and most audits need none
 
 __all__ = ["EVIDENCE", "JSON_SCHEMA", "NOT_COMPARABLE", "NO_EVIDENCE", "AuditReport", "Control", "Exposed", "Slice"]
-__all__ += ["INDEPENDENT", "ONE_RUN"]
 
 MIN_IN_SLICE = 20  # members, and as many non-members: fewer say nothing
 
