@@ -42,18 +42,18 @@ WRONG = [
     (exercises.exercise_6_1, sigma_in_twice, "does it come from the out-shadows"),
     (exercises.exercise_6_2, lambda ratio, z, gamma: (ratio[:, None] / z > gamma).mean(1), "the first scores are"),
     (exercises.exercise_6_2, lambda ratio, z, gamma: (ratio[:, None] / z >= gamma).mean(), "one score for each of 30"),
-    (exercises.exercise_7_1, lambda on_members, on_unseen: on_members - on_unseen, "counting pairs gives 0.55"),
-    (exercises.exercise_7_2, lambda seed: DecisionTreeClassifier(random_state=seed), "the loss threshold has an AUC of 0.5"),
+    (exercises.exercise_8_1, lambda on_members, on_unseen: on_members - on_unseen, "counting pairs gives 0.55"),
+    (exercises.exercise_8_2, lambda seed: DecisionTreeClassifier(random_state=seed), "the loss threshold has an AUC of 0.5"),
     (
-        exercises.exercise_8_1,
+        exercises.exercise_9_1,
         lambda p, label, units: np.linalg.norm(p - np.eye(len(p))[label]) * np.linalg.norm(units),
         "are the biases in it",
     ),
-    (exercises.exercise_8_2, lambda units: units, "in another order it gives other features"),
-    (exercises.exercise_8_2, lambda units: np.sort(units, axis=1)[:, :3], "each row must keep its 7 values"),
-    (exercises.exercise_9_1, lambda n_slices, level: 1 - level**n_slices, "one end alarms"),
-    (exercises.exercise_9_2, lambda x, is_member: auc(x[:, 0] + 10 * is_member, is_member).value, "did not learn from"),
-    (exercises.exercise_9_2, lambda x, is_member: max(auc(x[:, 0], is_member).value, 0.5), "differ in the spread"),
+    (exercises.exercise_9_2, lambda units: units, "in another order it gives other features"),
+    (exercises.exercise_9_2, lambda units: np.sort(units, axis=1)[:, :3], "each row must keep its 7 values"),
+    (exercises.exercise_10_1, lambda n_slices, level: 1 - level**n_slices, "one end alarms"),
+    (exercises.exercise_10_2, lambda x, is_member: auc(x[:, 0] + 10 * is_member, is_member).value, "did not learn from"),
+    (exercises.exercise_10_2, lambda x, is_member: max(auc(x[:, 0], is_member).value, 0.5), "differ in the spread"),
 ]
 
 

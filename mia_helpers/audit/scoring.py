@@ -27,7 +27,7 @@ NEEDS = {
     "LiRA offline": "reference models that had not seen the examples (shadow_logits and member_mask, or fit)",
     "RMIA online": "as LiRA online",
     "RMIA offline": "as LiRA offline",
-    "label-only attacks": "the model, and answers about altered inputs (many queries for each example); see notebook 08",
+    "label-only attacks": "the model, and answers about altered inputs (many queries for each example); see notebook 09",
     GRADIENT: "model, a torch module, with inputs, and white_box=True",
 }
 

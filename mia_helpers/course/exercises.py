@@ -251,7 +251,7 @@ def exercise_6_2(rmia_by_pairs: Callable[[np.ndarray, np.ndarray, float], np.nda
     exercise("6.2", check, "the score is a share of the population, between 0 and 1")
 
 
-def exercise_7_1(auc_of_gap: Callable[[float, float], float]) -> None:
+def exercise_8_1(auc_of_gap: Callable[[float, float], float]) -> None:
     """The AUC of the gap attack from the two accuracies, against counted pairs."""
 
     def check() -> str | None:
@@ -264,10 +264,10 @@ def exercise_7_1(auc_of_gap: Callable[[float, float], float]) -> None:
                 return f"auc_of_gap({on_members}, {on_unseen}) gives {found:.4g}, and counting pairs gives {expected:.4g}"
         return None
 
-    exercise("7.1", check, "one half plus half of the gap; 0.55 for the tree of the question")
+    exercise("8.1", check, "one half plus half of the gap; 0.55 for the tree of the question")
 
 
-def exercise_7_2(factory: Callable[[int], ClassifierMixin]) -> None:
+def exercise_8_2(factory: Callable[[int], ClassifierMixin]) -> None:
     """An estimator that classifies well and gives away every member to the loss threshold, on medical records."""
 
     def check() -> str | None:
@@ -286,10 +286,10 @@ def exercise_7_2(factory: Callable[[int], ClassifierMixin]) -> None:
                 return f"the loss threshold has an AUC of {leak:.3f}; at least 0.99 is wanted"
         return None
 
-    exercise("7.2", check, "a useful model that gives away every member; being certain of members alone is not enough")
+    exercise("8.2", check, "a useful model that gives away every member; being certain of members alone is not enough")
 
 
-def exercise_8_1(last_layer_norm: Callable[[np.ndarray, int, np.ndarray], float]) -> None:
+def exercise_9_1(last_layer_norm: Callable[[np.ndarray, int, np.ndarray], float]) -> None:
     """The gradient norm of a last linear layer, weights and biases, against autograd's."""
 
     def check() -> str | None:
@@ -311,10 +311,10 @@ def exercise_8_1(last_layer_norm: Callable[[np.ndarray, int, np.ndarray], float]
                 )
         return None
 
-    exercise("8.1", check, "how wrong the answer is, times how strongly the hidden units fire")
+    exercise("9.1", check, "how wrong the answer is, times how strongly the hidden units fire")
 
 
-def exercise_8_2(order_free: Callable[[np.ndarray], np.ndarray]) -> None:
+def exercise_9_2(order_free: Callable[[np.ndarray], np.ndarray]) -> None:
     """Features of hidden units `[N, D]` that do not change with the order of the units, and keep all their values."""
 
     def check() -> str | None:
@@ -328,10 +328,10 @@ def exercise_8_2(order_free: Callable[[np.ndarray], np.ndarray]) -> None:
             return "each row must keep its 7 values, in an order that does not depend on the units'"
         return None
 
-    exercise("8.2", check, "two networks that differ only in the order of their units look alike")
+    exercise("9.2", check, "two networks that differ only in the order of their units look alike")
 
 
-def exercise_9_1(some_alarm: Callable[[int, float], float]) -> None:
+def exercise_10_1(some_alarm: Callable[[int, float], float]) -> None:
     """The chance of a false alarm among many slices."""
 
     def check() -> str | None:
@@ -343,10 +343,10 @@ def exercise_9_1(some_alarm: Callable[[int, float], float]) -> None:
                 return f"some_alarm({n_slices}, {level}) gives {found:.4g}, expected {expected:.4g}; one end alarms"
         return None
 
-    exercise("9.1", check, "with 20 slices at 95 % four audits in ten raise an alarm by luck; at 99.75 % one in forty")
+    exercise("10.1", check, "with 20 slices at 95 % four audits in ten raise an alarm by luck; at 99.75 % one in forty")
 
 
-def exercise_9_2(blind_auc: Callable[[np.ndarray, np.ndarray], float]) -> None:
+def exercise_10_2(blind_auc: Callable[[np.ndarray, np.ndarray], float]) -> None:
     """A cross-validated classifier that tells members from non-members without the model."""
 
     def check() -> str | None:

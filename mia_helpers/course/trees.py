@@ -1,4 +1,4 @@
-"""The path of one record through a decision tree, for notebook 07."""
+"""The path of one record through a decision tree, for notebook 08."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
