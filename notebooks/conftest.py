@@ -40,6 +40,8 @@ def stated_seconds(notebook: nbformat.NotebookNode) -> int | None:
 def pytest_configure(config):
     """Set the environment that the workers, and the kernels below them, inherit."""
     os.environ.setdefault("MIA_SWEEP_SLIDERS", "1")
+    os.environ["MIA_READER"] = "nobody"  # what somebody predicted must not be in the outputs
+    os.environ["MIA_STRICT_EXERCISES"] = "1"  # a solution that does not pass its check is an error
     if "MIA_CACHE_DIR" not in os.environ:  # workers find it set: one cold cache for the whole run
         _temporary_cache.append(tempfile.mkdtemp(prefix="mia-cache-"))
         os.environ["MIA_CACHE_DIR"] = _temporary_cache[0]

@@ -4,6 +4,7 @@ What is kept is what a reader should see; progress bars, widget views, stderr, t
 """
 
 import base64
+import os
 import socket
 import sys
 import tempfile
@@ -36,11 +37,9 @@ def clean(notebook: NotebookNode) -> None:
         number += 1
         cell.execution_count = number
         cell.outputs = merge_streams(
-            [
-                o
-                for o in cell.outputs
-                if not (o.output_type == "stream" and o.name == "stderr") and WIDGET not in o.get("data", {})
-            ]
+            [o for o in cell.outputs if not (o.output_type == "stream" and o.name == "stderr") and without_widget(o)]
+            if "solution" not in cell.metadata.get("tags", [])
+            else []  # the verdict would give the answer away
         )
         for output in cell.outputs:
             output.pop("metadata", None)
@@ -50,6 +49,12 @@ def clean(notebook: NotebookNode) -> None:
                 output.execution_count = number
     for i, cell in enumerate(notebook.cells):
         cell.id = f"cell-{i + 1:03d}"
+
+
+def without_widget(output: NotebookNode) -> bool:
+    """Take a live widget out of an output; False if it had nothing else to show than the widget's name."""
+    data = output.get("data", {})
+    return data.pop(WIDGET, None) is None or "text/html" in data
 
 
 def readme_pictures(notebook: nbformat.NotebookNode) -> list[bytes]:
@@ -96,7 +101,7 @@ def refresh(path: Path) -> None:
             kernel_name="python3",
             config=sockets_in(folder),
             resources={"metadata": {"path": path.parent}},
-        ).execute()
+        ).execute(env=os.environ | {"MIA_READER": "nobody", "MIA_STRICT_EXERCISES": "1"})
     clean(notebook)
     nbformat.validate(notebook)
     nbformat.write(notebook, path)

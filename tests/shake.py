@@ -4,9 +4,9 @@
     python tests/shake.py --check [--strict]     judge the record
 
 A **shake** is a run under other training seeds (`MIA_SEED_SHIFT`), with other instructions of the CPU, or with another
-number of threads. It collects the value of every claim (`mia_helpers.checks`); one that fails does not stop the run. A claim
-is *shaken* if it held each time and its mean lies at least 4 standard deviations inside its band. Ends that a claim leaves
-open (`at_least`, `at_most`) are not looked at; a claim that is true by construction (`holds`) only has to hold.
+number of threads. It collects the value of every claim (`mia_helpers.course.checks`); one that fails does not stop the run.
+A claim is *shaken* if it held each time and its mean lies at least 4 standard deviations inside its band. Ends that a claim
+leaves open (`at_least`, `at_most`) are not looked at; a claim that is true by construction (`holds`) only has to hold.
 
 A run that is finished is not repeated; what it trained stays in the cache, so that a notebook is soon shaken again after an
 edit of its claims. The record is `tests/shaken.json`; `tests/shaken.md` shows the same as a table.
@@ -81,6 +81,7 @@ class Shake:
                 "OPENBLAS_NUM_THREADS": "1",
                 "MIA_CACHE_DIR": str(self.folder),
                 "MIA_SWEEP_SLIDERS": "",
+                "MIA_READER": "nobody",
                 "MIA_DATA_SOURCE": "bundled",
                 "CUDA_VISIBLE_DEVICES": "",
                 "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),

@@ -3,6 +3,7 @@
 The rules are tried on a good notebook and on bad ones too, so that a rule that cannot fail is noticed.
 """
 
+import ast
 import copy
 import importlib.util
 import io
@@ -21,7 +22,9 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-MAX_BYTES, MAX_CODE_LINES, MAX_ROWS, MAX_WIDTH = 1_000_000, 12, 24, 100
+MAX_BYTES, MAX_CODE_LINES, MAX_ROWS, MAX_WIDTH, MAX_VERDICTS = 1_000_000, 12, 24, 100, 5
+MAX_WORDS = {"05": 2500}  # of markdown; all others:
+MAX_WORDS_ELSE = 3500
 
 FIRST_AUTHORS = {  # arXiv id -> surname of the first author
     "1412.6980": "Kingma",
@@ -219,21 +222,78 @@ def opening_is_complete(notebook, path):
 
 @rule
 def has_a_checkpoint(notebook, path):
-    checked = [
-        cell
-        for cell in code_cells(notebook)
-        if "# NBVAL_CHECK_OUTPUT" in cell.source.splitlines() and "solution" not in tags(cell)
-    ]
-    return [] if any("✓" in output_text(cell) for cell in checked) else ["no # NBVAL_CHECK_OUTPUT cell prints a ✓"]
+    found = any("checkpoint" in tags(cell) and "✓" in output_text(cell) for cell in code_cells(notebook))
+    return [] if found else ["no cell tagged `checkpoint` prints a ✓"]
 
 
 @rule
 def verdicts_are_compared(notebook, path):
     return [
-        f"{label(cell)}: prints a verdict, lacks # NBVAL_CHECK_OUTPUT"
+        f"{label(cell)}: prints a verdict, lacks the tag `nbval-check-output`"
         for cell in code_cells(notebook)
-        if re.search(r"^[✓…✗]", output_text(cell), re.M) and "# NBVAL_CHECK_OUTPUT" not in cell.source.splitlines()
+        if re.search(r"^[✓…✗]", output_text(cell), re.M) and COMPARED not in tags(cell)
     ]
+
+
+COMPARED = "nbval-check-output"
+HEADING = re.compile(r"^#+ ", re.M)
+
+
+def sections(notebook):
+    """Lists of cells, each from one heading, of whatever level, to the next."""
+    parts = [[]]
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown" and HEADING.search(cell.source):
+            parts.append([])
+        parts[-1].append(cell)
+    return parts
+
+
+@rule
+def checkpoints_are_quiet(notebook, path):
+    """All claims of a section in one collapsed cell at its end, five sentences at most."""
+    problems = []
+    for section in sections(notebook):
+        code = [cell for cell in section if cell.cell_type == "code"]
+        checkpoints = [cell for cell in code if "checkpoint" in tags(cell)]
+        if len(checkpoints) > 1:
+            problems.append(f"{label(checkpoints[1])}: a second checkpoint in a section")
+        for cell in checkpoints:
+            if not cell.source.startswith("# Checkpoint\n") or not cell.metadata.get("jupyter", {}).get("source_hidden"):
+                problems.append(f"{label(cell)}: a checkpoint starts with `# Checkpoint` and is collapsed (source_hidden)")
+            if code[-1] is not cell:
+                problems.append(f"{label(cell)}: a checkpoint is the last code cell of its section")
+            if (n := len(output_text(cell).splitlines())) > MAX_VERDICTS:
+                problems.append(f"{label(cell)}: {n} verdicts, want {MAX_VERDICTS} at most")
+    return problems + [
+        f"{label(cell)}: a claim outside a checkpoint"
+        for cell in code_cells(notebook)
+        if not {"checkpoint", "solution"} & set(tags(cell)) and re.search(r"\bchecks\.\w+\(", cell.source)
+    ]
+
+
+@rule
+def verdicts_are_sentences(notebook, path):
+    return [
+        f"{label(cell)}: {line!r} is not what a reader would say"
+        for cell in code_cells(notebook)
+        for line in output_text(cell).splitlines()
+        if line.startswith("✓") and (len(line.split()) < 5 or re.search(r"\[[-\d]|\d\.\d{4}|_", line))
+    ]
+
+
+@rule
+def the_tick_is_explained(notebook, path):
+    return [] if "✓" in "".join(cell.source for cell in markdown_cells(notebook)[:2]) else ["the opening does not explain ✓"]
+
+
+@rule
+def it_is_not_too_long(notebook, path):
+    n, most = (
+        sum(len(cell.source.split()) for cell in markdown_cells(notebook)),
+        MAX_WORDS.get(path.name[:2], MAX_WORDS_ELSE),
+    )
+    return [f"{n} words of markdown, want {most} at most"] if n > most else []
 
 
 def logical_lines(source):
@@ -247,7 +307,7 @@ def cells_are_small(notebook, path):
     for cell in code_cells(notebook):
         rows = [line for line in cell.source.splitlines() if line.strip() and not line.strip().startswith("#")]
         for n, what, most in ((logical_lines(cell.source), "lines of code", MAX_CODE_LINES), (len(rows), "rows", MAX_ROWS)):
-            if n > most and "solution" not in tags(cell):
+            if n > most * (1 + ("checkpoint" in tags(cell))) and "solution" not in tags(cell):
                 problems.append(f"{label(cell)}: {n} {what}, want {most} at most")
         problems += [
             f"{label(cell)}: {len(line)} characters in {line[:40]!r}…"
@@ -266,18 +326,34 @@ def markdown_outweighs_code(notebook, path):
 
 
 @rule
-def solutions_are_collapsed_and_pass(notebook, path):
+def solutions_are_hidden(notebook, path):
+    """Collapsed, and without output, which would give the answer away; that they pass is tested where they run."""
     problems = []
     for cell in code_cells(notebook):
-        says_so = any(line.startswith("# Solution") for line in cell.source.splitlines()[:2])
+        says_so = cell.source.startswith("# Solution\n")
         if says_so != ("solution" in tags(cell)):
             problems.append(f"{label(cell)}: a solution has the tag `solution` and starts with `# Solution`")
         if "solution" in tags(cell):
             if not cell.metadata.get("jupyter", {}).get("source_hidden"):
                 problems.append(f"{label(cell)}: not collapsed (metadata.jupyter.source_hidden)")
-            if "✓ exercise" not in output_text(cell):
-                problems.append(f"{label(cell)}: does not pass its own check")
+            if cell.outputs:
+                problems.append(f"{label(cell)}: a solution is shipped without output")
     return problems
+
+
+def bound_names(source):
+    """Names that a cell binds at its top level."""
+    return {
+        name
+        for node in ast.parse(source).body
+        for name in (
+            [node.name]
+            if isinstance(node, ast.FunctionDef | ast.ClassDef)
+            else [n.id for target in node.targets for n in ast.walk(target) if isinstance(n, ast.Name)]
+            if isinstance(node, ast.Assign)
+            else []
+        )
+    }
 
 
 EXERCISE = re.compile(r"^#+ .*\bExercise (\d+\.\d+)\b(.*)$", re.M)
@@ -285,24 +361,27 @@ EXERCISE = re.compile(r"^#+ .*\bExercise (\d+\.\d+)\b(.*)$", re.M)
 
 @rule
 def exercises_are_complete(notebook, path):
-    """Each heading `Exercise N.M` has minutes, a hint, a stub that is not attempted yet, then a solution that passes."""
+    """Each heading `Exercise N.M` has minutes, a hint, a stub that is not attempted yet, a solution with other names."""
     starts = [
         (i, found)
         for i, cell in enumerate(notebook.cells)
         if cell.cell_type == "markdown"
         for found in EXERCISE.finditer(cell.source)
     ]
-    problems = [] if 2 <= len(starts) <= 4 else [f"{len(starts)} exercises, want 2 to 4"]
+    problems = [] if 2 <= len(starts) <= 6 else [f"{len(starts)} exercises, want 2 to 6"]
     wanted = [f"{int(path.name[:2])}.{m}" for m in range(1, len(starts) + 1)] if path.name[:2].isdigit() else []
     if [found[1] for _, found in starts] != wanted:
         problems.append(f"exercises are numbered {[found[1] for _, found in starts]}, want {wanted}")
     for (start, found), (end, _) in zip(starts, starts[1:] + [(len(notebook.cells), None)]):
         cells, number = notebook.cells[start:end], found[1]
         text = "".join(cell.source for cell in cells if cell.cell_type == "markdown")
-        printed = [("solution" in tags(cell), output_text(cell)) for cell in cells if cell.cell_type == "code"]
-        stub, solution = f"… exercise {number} not attempted yet", f"✓ exercise {number}:"
-        stubs = [k for k, (solved, out) in enumerate(printed) if not solved and stub in out]
-        solutions = [k for k, (solved, out) in enumerate(printed) if solved and solution in out]
+        code = [cell for cell in cells if cell.cell_type == "code"]
+        check = f"exercise_{number.replace('.', '_')}("
+        stubs = [k for k, cell in enumerate(code) if f"… exercise {number} not attempted yet" in output_text(cell)]
+        solutions = [k for k, cell in enumerate(code) if "solution" in tags(cell) and check in cell.source]
+        taken = {name for k in stubs for name in bound_names(code[k].source)} & {
+            name for k in solutions for name in bound_names(code[k].source)
+        }
         if not re.search(r"\d+ minutes", found[2]):
             problems.append(f"exercise {number}: the heading lacks its minutes")
         if "<details>" not in text:
@@ -310,7 +389,9 @@ def exercises_are_complete(notebook, path):
         if not stubs:
             problems.append(f"exercise {number}: no stub cell prints 'not attempted yet'")
         if not solutions or (stubs and min(solutions) < min(stubs)):
-            problems.append(f"exercise {number}: no solution cell after the stub")
+            problems.append(f"exercise {number}: no solution cell after the stub calls {check}…)")
+        if taken:
+            problems.append(f"exercise {number}: the solution overwrites the reader's {', '.join(sorted(taken))}")
     return problems
 
 
@@ -389,7 +470,7 @@ def test_notebooks_are_numbered_from_01_without_gaps():
 GOOD_PATH = ROOT / "notebooks" / "07_synthetic.ipynb"
 OPENING = (
     "# A title\n\nA question. You will be able to\n\n- do this and that and more of it\n\n**Needs** nothing.\n\n"
-    "**Time** 10 minutes to read, about 12 s of compute on two CPU cores."
+    "**Time** 10 minutes to read, about 12 s of compute on two CPU cores. A ✓ says that a sentence held."
 )
 
 
@@ -405,20 +486,27 @@ def good() -> NotebookNode:
     """A notebook to which no rule objects: opening, figure, checkpoint, two exercises with solutions, sources."""
     cells = [
         new_markdown_cell(OPENING),
-        new_code_cell("import matplotlib.pyplot as plt"),
+        new_code_cell(
+            "import matplotlib.pyplot as plt\n\nfrom mia_helpers.course import checks\n"
+            "from mia_helpers.course.exercises import theory as exercises"
+        ),
         new_code_cell("_ = plt.plot([0, 1])\nplt.show()", outputs=[picture()]),
-        new_code_cell("# NBVAL_CHECK_OUTPUT\nprint('✓ all is well')", outputs=[stdout("✓ all is well\n")]),
+        new_code_cell(
+            "# Checkpoint\nchecks.holds('all is as it was', True)",
+            outputs=[stdout("✓ all is as it was\n")],
+            metadata={"tags": ["checkpoint", COMPARED], "jupyter": {"source_hidden": True}},
+        ),
     ]
     for number in ("7.1", "7.2"):
         cells += [
             new_markdown_cell(f"## Exercise {number}: add (5 minutes)\n\nAdd.\n\n<details>use plus</details>"),
             new_code_cell(
-                f"# NBVAL_CHECK_OUTPUT\nprint('… exercise {number} not attempted yet')",
+                f"def add(): ...\n\n\nexercises.exercise_{number.replace('.', '_')}(add)",
                 outputs=[stdout(f"… exercise {number} not attempted yet\n")],
+                metadata={"tags": [COMPARED]},
             ),
             new_code_cell(
-                f"# NBVAL_CHECK_OUTPUT\n# Solution\nprint('✓ exercise {number}: added')",
-                outputs=[stdout(f"✓ exercise {number}: added\n")],
+                f"# Solution\ndef add_solution(): ...\n\n\nexercises.exercise_{number.replace('.', '_')}(add_solution)",
                 metadata={"tags": ["solution"], "jupyter": {"source_hidden": True}},
             ),
         ]
@@ -492,16 +580,29 @@ BAD: list[tuple[Rule, Callable[[NotebookNode], object]]] = [
     (opening_is_complete, replace(0, "about 12 s of compute", "a few seconds of compute")),
     (opening_is_complete, lambda n: n.cells.pop(0)),
     (has_a_checkpoint, set_outputs(CHECK, stdout("0.71\n"))),
-    (has_a_checkpoint, replace(CHECK, "# NBVAL_CHECK_OUTPUT\n", "")),
-    (verdicts_are_compared, replace(STUB, "# NBVAL_CHECK_OUTPUT\n", "")),
+    (has_a_checkpoint, lambda n: n.cells[CHECK].metadata.tags.remove("checkpoint")),
+    (verdicts_are_compared, lambda n: n.cells[STUB].metadata.pop("tags")),
+    (verdicts_are_compared, lambda n: n.cells[CHECK].metadata.tags.remove(COMPARED)),
+    (checkpoints_are_quiet, lambda n: n.cells.insert(FIGURE, copy.deepcopy(n.cells[CHECK]))),
+    (checkpoints_are_quiet, lambda n: n.cells.insert(FIGURE, n.cells.pop(CHECK))),
+    (checkpoints_are_quiet, lambda n: n.cells[CHECK].metadata.pop("jupyter")),
+    (checkpoints_are_quiet, replace(CHECK, "# Checkpoint\n", "")),
+    (checkpoints_are_quiet, set_outputs(CHECK, stdout("✓ this one is well\n" * (MAX_VERDICTS + 1)))),
+    (checkpoints_are_quiet, lambda n: n.cells[CHECK].metadata.tags.remove("checkpoint")),
+    (verdicts_are_sentences, set_outputs(CHECK, stdout("✓ all of it lies in [0.1, 0.2]\n"))),
+    (verdicts_are_sentences, set_outputs(CHECK, stdout("✓ AUC of LiRA\n"))),
+    (the_tick_is_explained, replace(0, "✓", "tick")),
+    (it_is_not_too_long, add_source(SOURCES, " word" * MAX_WORDS_ELSE)),
     (cells_are_small, set_source(FIGURE, "x = 1\n" * (MAX_CODE_LINES + 1))),
     (cells_are_small, set_source(FIGURE, "x = [\n" + "    1,\n" * MAX_ROWS + "]")),
     (cells_are_small, set_source(FIGURE, f"x = {'1' * MAX_WIDTH}")),
     (markdown_outweighs_code, add_source(FIGURE, "\nx = 1" * 200)),
-    (solutions_are_collapsed_and_pass, lambda n: n.cells[SOLUTION].metadata.pop("jupyter")),
-    (solutions_are_collapsed_and_pass, lambda n: n.cells[SOLUTION].metadata.pop("tags")),
-    (solutions_are_collapsed_and_pass, replace(SOLUTION, "# Solution", "# Sum")),
-    (solutions_are_collapsed_and_pass, set_outputs(SOLUTION, stdout("✗ exercise 7.1, not yet: no"))),
+    (solutions_are_hidden, lambda n: n.cells[SOLUTION].metadata.pop("jupyter")),
+    (solutions_are_hidden, lambda n: n.cells[SOLUTION].metadata.pop("tags")),
+    (solutions_are_hidden, replace(SOLUTION, "# Solution", "# Sum")),
+    (solutions_are_hidden, set_outputs(SOLUTION, stdout("✓ exercise 7.1: added"))),
+    (exercises_are_complete, replace(SOLUTION, "def add_solution", "def add")),
+    (exercises_are_complete, replace(SOLUTION, "exercise_7_1", "exercise_7_2")),
     (exercises_are_complete, set_outputs(STUB, stdout("✓ exercise 7.1: added"))),
     (exercises_are_complete, replace(EXERCISE_CELL, "<details>", "")),
     (exercises_are_complete, replace(EXERCISE_CELL, "5 minutes", "short")),

@@ -35,7 +35,7 @@ def live_notebook() -> nbformat.NotebookNode:
             execution_count=17,
             outputs=outputs,
             metadata={
-                "tags": ["solution"],
+                "tags": ["checkpoint"],
                 "jupyter": {"source_hidden": True},
                 "collapsed": True,
                 "execution": {"iopub.execute_input": "2026-01-01T00:00:00Z"},
@@ -76,7 +76,7 @@ def test_clean_keeps_what_a_reader_sees():
     refresh_notebooks.clean(notebook)
     title, first, second = notebook.cells
     assert title.source == "# Title"
-    assert first.metadata == {"tags": ["solution"], "jupyter": {"source_hidden": True}}
+    assert first.metadata == {"tags": ["checkpoint"], "jupyter": {"source_hidden": True}}
     assert [o.output_type for o in first.outputs] == ["stream", "execute_result"]
     assert first.outputs[0].text == "ab\n"  # cut in two by the progress bar that went
     assert first.outputs[1].data == {"image/png": "iVBORw0KGgo=", "text/plain": "<Figure>"}
@@ -90,6 +90,20 @@ def test_clean_renumbers_and_names_cells_by_position():
     assert [cell.execution_count for cell in notebook.cells[1:]] == [1, 2]
     assert notebook.cells[1].outputs[1].execution_count == 1
     assert [cell.id for cell in notebook.cells] == ["cell-001", "cell-002", "cell-003"]
+
+
+def test_a_solution_is_shipped_without_output():
+    notebook = live_notebook()
+    notebook.cells[1].metadata.tags = ["solution"]
+    refresh_notebooks.clean(notebook)
+    assert notebook.cells[1].outputs == [] and notebook.cells[1].execution_count == 1
+
+
+def test_what_stands_for_a_widget_in_print_is_kept():
+    notebook = live_notebook()
+    notebook.cells[1].outputs[3].data["text/html"] = "<pre>Which?</pre>"
+    refresh_notebooks.clean(notebook)
+    assert notebook.cells[1].outputs[1].data == {"text/html": "<pre>Which?</pre>", "text/plain": "interactive(…)"}
 
 
 def test_clean_twice_is_clean_once():

@@ -1,5 +1,8 @@
 """What the reader sees: figures, sliders, and the lines that checkpoints and exercises print."""
 
+import json
+import re
+
 import matplotlib
 
 matplotlib.use("Agg")
@@ -266,9 +269,9 @@ def test_start_must_lie_on_the_slider(control, start):
 
 
 @pytest.mark.parametrize("value", [0.25, 0.3, 0.5, np.float32(0.5), Estimate(0.3, 0.1, 0.9)])
-def test_between_prints_the_band_and_not_the_value(capsys, value):
-    checks.between("accuracy", value, 0.25, 0.5)
-    assert capsys.readouterr().out == "✓ accuracy lies in [0.25, 0.5]\n"
+def test_between_prints_the_sentence_and_neither_band_nor_value(capsys, value):
+    checks.between("some are read", value, 0.25, 0.5)
+    assert capsys.readouterr().out == "✓ some are read\n"
 
 
 @pytest.mark.parametrize(
@@ -278,14 +281,59 @@ def test_between_prints_the_band_and_not_the_value(capsys, value):
 def test_between_says_what_was_measured(capsys, value, text):
     with pytest.raises(AssertionError) as error:
         checks.between("accuracy", value, 0.25, 0.5)
-    assert str(error.value) == f"✗ accuracy is {text}, outside [0.25, 0.5]"
+    assert str(error.value) == f"✗ accuracy: {text} outside [0.25, 0.5]"
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("check", "good", "bad", "band"),
+    [
+        (checks.at_least, 2, 1.9, "[2, ∞]"),
+        (checks.at_most, 2, 2.1, "[-∞, 2]"),
+        (checks.at_most, -1e9, float("nan"), "[-∞, 2]"),
+    ],
+)
+def test_a_band_with_one_end(capsys, check, good, bad, band):
+    check("few", good, 2)
+    assert capsys.readouterr().out == "✓ few\n"
+    with pytest.raises(AssertionError, match=re.escape(f"✗ few: {bad:.4g} outside {band}")):
+        check("few", bad, 2)
+
+
+def test_a_sentence_about_several_numbers_names_those_that_do_not_hold(capsys, monkeypatch, tmp_path):
+    several = {"trees": 0.3, "forest": Estimate(0.7, 0.6, 0.8), "boosting": 0.4, "bayes": 0.8}
+    checks.between("all are near", several, 0.3, 0.8)
+    assert capsys.readouterr().out == "✓ all are near\n"
+    with pytest.raises(AssertionError) as error:
+        checks.at_most("all are small", several, 0.5)
+    assert str(error.value) == "✗ all are small: forest 0.7, bayes 0.8 outside [-∞, 0.5]"
+    with pytest.raises(ValueError, match="about nothing"):
+        checks.at_most("all are small", {}, 0.5)
+    monkeypatch.setenv("MIA_CLAIMS_FILE", str(tmp_path / "claims"))
+    checks.at_most("all are small", several, 0.5)
+    assert capsys.readouterr().out == "✗ all are small: forest 0.7, bayes 0.8 outside [-∞, 0.5]\n"
+    claims = [json.loads(line) for line in (tmp_path / "claims").read_text().splitlines()]
+    assert [(c["words"], c["value"], c["low"], c["high"], c["held"]) for c in claims] == [
+        ("all are small: trees", 0.3, None, 0.5, True),
+        ("all are small: forest", 0.7, None, 0.5, False),
+        ("all are small: boosting", 0.4, None, 0.5, True),
+        ("all are small: bayes", 0.8, None, 0.5, False),
+    ]
+
+
+def test_an_exercise_that_is_not_passed_stops_the_tests_and_nobody_else(capsys, monkeypatch):
+    checks.exercise("2.1", lambda: "the sign is wrong", "done")
+    monkeypatch.setenv("MIA_STRICT_EXERCISES", "1")
+    with pytest.raises(AssertionError, match="✗ exercise 2.1: the sign is wrong"):
+        checks.exercise("2.1", lambda: "the sign is wrong", "done")
+    checks.exercise("2.1", lambda: checks.NOT_ATTEMPTED, "done")
+    checks.exercise("2.1", lambda: None, "done")
 
 
 def test_holds(capsys):
     checks.holds("members are seen", np.True_)
     assert capsys.readouterr().out == "✓ members are seen\n"
-    with pytest.raises(AssertionError, match="^✗ not so: members are seen$"):
+    with pytest.raises(AssertionError, match="^✗ members are seen: not so$"):
         checks.holds("members are seen", np.False_)
     assert capsys.readouterr().out == ""
 
@@ -302,7 +350,7 @@ def stop():
         (lambda: "the sign is wrong", "✗ exercise 2.1, not yet: the sign is wrong"),
         (stop, "✗ exercise 2.1, not yet: it stops with KeyError: 'n_members'"),
         (lambda: [][0], "✗ exercise 2.1, not yet: it stops with IndexError: list index out of range"),
-        (lambda: checks.holds("x", False), "✗ exercise 2.1, not yet: it stops with AssertionError: ✗ not so: x"),
+        (lambda: checks.holds("x", False), "✗ exercise 2.1, not yet: it stops with AssertionError: ✗ x: not so"),
     ],
 )
 def test_exercise_verdicts(capsys, check, line):

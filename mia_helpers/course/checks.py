@@ -1,95 +1,93 @@
 """Verdicts: checkpoints that stand behind the prose, and checks for the exercises.
 
-A verdict line says the same on every machine, so that the notebook tests can compare it; the measured value appears only
-when a checkpoint fails. With `MIA_CLAIMS_FILE` set (`tests/shake.py` does so) every claim's value is appended to that file,
-one JSON object a line, and one that fails does not stop the notebook.
+A checkpoint prints the sentence that it stands for, and nothing that differs between machines, so that the notebook tests
+can compare it; the measured value and the band appear only when it fails. With `MIA_CLAIMS_FILE` set (`tests/shake.py` does
+so) every claim's value is appended to that file, one JSON object a line, and one that fails does not stop the notebook. With
+`MIA_STRICT_EXERCISES` set (the tests do so) an exercise that is not passed raises, so that a solution is known to pass.
 """
 
 import json
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from mia_helpers.metrics import Estimate
 
 NOT_ATTEMPTED = "not attempted"
+Number = float | Estimate
 
 
-def between(what: str, value: float | Estimate, low: float, high: float) -> None:
-    """Print `✓ what lies in [low, high]`, or raise AssertionError with the value. For an Estimate its value counts."""
-    value = _number(value)
-    _claim(
-        what,
-        value,
-        low,
-        high,
-        f"{what} lies in [{low:.4g}, {high:.4g}]",
-        f"{what} is {value:.4g}, outside [{low:g}, {high:g}]",
-    )
+def between(what: str, value: Number | Mapping[str, Number], low: float, high: float) -> None:
+    """Print `✓ what`, or raise AssertionError with the value and the band.
+
+    Args:
+        what: a sentence that a reader would say ("members' loss ends near zero").
+        value: the measured number (of an Estimate its value), or several by name, if the sentence is about all of them.
+        low: lower end of the band, included.
+        high: upper end, included.
+    """
+    _claim(what, value, low, high)
 
 
-def at_least(what: str, value: float | Estimate, low: float) -> None:
+def at_least(what: str, value: Number | Mapping[str, Number], low: float) -> None:
     """`between` without an upper end: there is a natural limit (a share cannot exceed 1), or more would be as true."""
-    value = _number(value)
-    _claim(what, value, low, None, f"{what} is at least {low:.4g}", f"{what} is {value:.4g}, not at least {low:g}")
+    _claim(what, value, low, None)
 
 
-def at_most(what: str, value: float | Estimate, high: float) -> None:
+def at_most(what: str, value: Number | Mapping[str, Number], high: float) -> None:
     """`between` without a lower end."""
-    value = _number(value)
-    _claim(what, value, None, high, f"{what} is at most {high:.4g}", f"{what} is {value:.4g}, not at most {high:g}")
+    _claim(what, value, None, high)
 
 
 def holds(what: str, condition: bool) -> None:
     """Print `✓ what`, or raise AssertionError.
 
     For what is true or false by construction ("the same scores"). A comparison of two measured numbers has a margin, so it
-    is a difference with a band: `at_least("LiRA's AUC minus the loss threshold's", …, 0.02)`.
+    is a difference with a band: `at_least("LiRA finds more than the loss threshold", difference of AUCs, 0.02)`.
     """
-    _claim(what, None, None, None, what, f"not so: {what}", bool(condition))
+    _verdict(what, "not so" if not _one(what, None, None, None, bool(condition)) else "")
 
 
-def _number(value: float | Estimate) -> float:
-    return float(value.value if isinstance(value, Estimate) else value)
+def _claim(what: str, value: Number | Mapping[str, Number], low: float | None, high: float | None) -> None:
+    values = {f"{what}: {name}": v for name, v in value.items()} if isinstance(value, Mapping) else {what: value}
+    if not values:
+        raise ValueError(f"{what!r} is about nothing: no value was given")
+    band = f"[{'-∞' if low is None else f'{low:g}'}, {'∞' if high is None else f'{high:g}'}]"
+    outside = []
+    for words, number in values.items():
+        number = float(number.value if isinstance(number, Estimate) else number)
+        held = (low is None or number >= low) and (high is None or number <= high)  # written so that NaN fails
+        if not _one(words, number, low, high, held and not math.isnan(number)):
+            outside.append(f"{words.removeprefix(what).removeprefix(': ')} {number:.4g}".strip())
+    _verdict(what, f"{', '.join(outside)} outside {band}" if outside else "")
 
 
-def _claim(
-    what: str,
-    value: float | None,
-    low: float | None,
-    high: float | None,
-    success: str,
-    failure: str,
-    held: bool | None = None,
-) -> None:
-    if held is None:  # written so that NaN fails
-        held = value is not None and bool((low is None or value >= low) and (high is None or value <= high))
-    recording = _record(
-        {
-            "words": what.strip(),
-            "value": value if value is not None and math.isfinite(value) else None,
-            "low": low,
-            "high": high,
-            "held": held,
-        }
-    )
-    if not held and not recording:
-        raise AssertionError(f"✗ {failure}")
-    print(f"✓ {success}" if held else f"✗ {failure}")
+def _one(words: str, value: float | None, low: float | None, high: float | None, held: bool) -> bool:
+    finite = value is not None and math.isfinite(value)
+    _record({"words": words.strip(), "value": value if finite else None, "low": low, "high": high, "held": held})
+    return held
 
 
-def _record(claim: dict) -> bool:
-    """Append `claim` to the file that `MIA_CLAIMS_FILE` names; False if there is none."""
-    if not (path := os.environ.get("MIA_CLAIMS_FILE")):
-        return False
-    with Path(path).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(claim) + "\n")
-    return True
+def _verdict(what: str, wrong: str) -> None:
+    if wrong and not _recording():
+        raise AssertionError(f"✗ {what}: {wrong}")
+    print(f"✗ {what}: {wrong}" if wrong else f"✓ {what}")
+
+
+def _recording() -> str | None:
+    return os.environ.get("MIA_CLAIMS_FILE")
+
+
+def _record(claim: dict) -> None:
+    """Append `claim` to the file that `MIA_CLAIMS_FILE` names, if it names one."""
+    if path := _recording():
+        with Path(path).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(claim) + "\n")
 
 
 def exercise(number: str, check: Callable[[], str | None], success: str) -> None:
-    """Print the verdict on an exercise; never raises, since a reader is at work.
+    """Print the verdict on an exercise; does not raise where a reader is at work.
 
     Args:
         number: as in the heading, e.g. `"2.1"`.
@@ -100,19 +98,10 @@ def exercise(number: str, check: Callable[[], str | None], success: str) -> None
         verdict = check()
     except Exception as error:  # noqa: BLE001 (whatever the reader's code raises is part of the verdict)
         verdict = f"it stops with {type(error).__name__}: {error}"
-    if verdict is not NOT_ATTEMPTED:
-        _record(
-            {
-                "words": f"the solution of exercise {number} passes its check",
-                "value": None,
-                "low": None,
-                "high": None,
-                "held": verdict is None,
-            }
-        )
-    if verdict is None:
-        print(f"✓ exercise {number}: {success}")
-    elif verdict is NOT_ATTEMPTED:
+    if verdict is NOT_ATTEMPTED:
         print(f"… exercise {number} not attempted yet")
-    else:
-        print(f"✗ exercise {number}, not yet: {verdict}")
+        return
+    _one(f"the solution of exercise {number} passes its check", None, None, None, verdict is None)
+    if verdict is not None and os.environ.get("MIA_STRICT_EXERCISES"):
+        raise AssertionError(f"✗ exercise {number}: {verdict}")
+    print(f"✓ exercise {number}: {success}" if verdict is None else f"✗ exercise {number}, not yet: {verdict}")

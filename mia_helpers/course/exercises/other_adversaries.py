@@ -1,0 +1,51 @@
+"""Checks for the exercises of notebook 09."""
+
+from collections.abc import Callable
+from math import isclose
+
+import numpy as np
+import torch
+
+from mia_helpers.course.checks import NOT_ATTEMPTED, exercise
+
+
+def exercise_9_1(last_layer_norm: Callable[[np.ndarray, int, np.ndarray], float]) -> None:
+    """The gradient norm of a last linear layer, weights and biases, against autograd's."""
+
+    def check() -> str | None:
+        generator = torch.Generator().manual_seed(0)
+        for n_units, n_classes in ((3, 2), (128, 10)):
+            layer = torch.nn.Linear(n_units, n_classes, dtype=torch.float64)
+            units = torch.randn(n_units, generator=generator, dtype=torch.float64)
+            logits = layer(units)
+            loss = torch.nn.functional.cross_entropy(logits[None], torch.tensor([1]))
+            gradients = torch.autograd.grad(loss, list(layer.parameters()))
+            found = last_layer_norm(logits.detach().softmax(0).numpy(), 1, units.numpy())
+            if found is None:
+                return NOT_ATTEMPTED
+            expected = float(torch.cat([part.ravel() for part in gradients]).norm())
+            if not isclose(found, expected, rel_tol=1e-6):
+                return (
+                    f"with {n_units} units and {n_classes} classes it gives {found:.4g}, and autograd {expected:.4g}; "
+                    "are the biases in it?"
+                )
+        return None
+
+    exercise("9.1", check, "how wrong the answer is, times how strongly the hidden units fire")
+
+
+def exercise_9_2(order_free: Callable[[np.ndarray], np.ndarray]) -> None:
+    """Features of hidden units `[N, D]` that do not change with the order of the units, and keep all their values."""
+
+    def check() -> str | None:
+        rng = np.random.default_rng(0)
+        units = rng.normal(size=(20, 7))
+        if (found := order_free(units)) is None:
+            return NOT_ATTEMPTED
+        if not np.allclose(order_free(units[:, rng.permutation(7)]), found):
+            return "with the hidden units in another order it gives other features"
+        if np.shape(found) != (20, 7) or not np.allclose(np.sort(found, axis=1), np.sort(units, axis=1)):
+            return "each row must keep its 7 values, in an order that does not depend on the units'"
+        return None
+
+    exercise("9.2", check, "two networks that differ only in the order of their units look alike")

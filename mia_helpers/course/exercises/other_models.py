@@ -1,0 +1,49 @@
+"""Checks for the exercises of notebook 08."""
+
+from collections.abc import Callable
+from math import isclose
+
+import numpy as np
+from sklearn.base import ClassifierMixin
+from sklearn.datasets import load_breast_cancer
+
+from mia_helpers.course.checks import NOT_ATTEMPTED, exercise
+from mia_helpers.metrics import auc
+
+
+def exercise_8_1(auc_of_gap: Callable[[float, float], float]) -> None:
+    """The AUC of the gap attack from the two accuracies, against counted pairs."""
+
+    def check() -> str | None:
+        if auc_of_gap(1.0, 0.9) is None:
+            return NOT_ATTEMPTED
+        for on_members, on_unseen in ((1.0, 0.9), (0.7, 0.7), (0.9, 0.25)):
+            right = np.arange(200) % 100 < np.repeat([100 * on_members, 100 * on_unseen], 100).round()
+            expected = auc(right.astype(float), np.arange(200) < 100).value
+            if not isclose(found := auc_of_gap(on_members, on_unseen), expected, rel_tol=1e-9):
+                return f"auc_of_gap({on_members}, {on_unseen}) gives {found:.4g}, and counting pairs gives {expected:.4g}"
+        return None
+
+    exercise("8.1", check, "one half plus half of the gap; 0.55 for the tree of the question")
+
+
+def exercise_8_2(factory: Callable[[int], ClassifierMixin]) -> None:
+    """An estimator that classifies well and gives away every member to the loss threshold, on medical records."""
+
+    def check() -> str | None:
+        records, labels = load_breast_cancer(return_X_y=True)
+        if factory(0) is None:
+            return NOT_ATTEMPTED
+        for seed in range(3):
+            is_member = np.random.default_rng(seed).permutation(len(labels)) < 200
+            model = factory(seed).fit(records[is_member], labels[is_member])
+            probabilities = np.asarray(model.predict_proba(records))
+            accuracy = (probabilities.argmax(1) == labels)[~is_member].mean()
+            leak = auc(probabilities[np.arange(len(labels)), labels], is_member).value
+            if accuracy < 0.85:
+                return f"only {accuracy:.0%} of the unseen patients are classified rightly; 85 % are wanted"
+            if leak < 0.99:
+                return f"the loss threshold has an AUC of {leak:.3f}; at least 0.99 is wanted"
+        return None
+
+    exercise("8.2", check, "a useful model that gives away every member; being certain of members alone is not enough")

@@ -1,0 +1,149 @@
+"""Predictions: asked before the cell that answers, kept, and taken up again after it.
+
+In JupyterLab the options are buttons; where there are no widgets, give the answer as an argument:
+`predict(…, answer="half")`. Answers lie in `course/answers.json` in the cache folder, so that a later notebook can come back
+to them. With `MIA_READER=nobody` (the tests and the refreshing of notebooks set it) none are kept or found.
+"""
+
+import contextlib
+import html
+import json
+import os
+from collections.abc import Sequence
+
+import ipywidgets
+from filelock import FileLock
+from IPython.display import display
+
+from mia_helpers.cache import atomic_path, cache_dir
+
+_in_memory: dict[str, str | list[str]] = {}
+
+
+def predict(name: str, question: str, options: Sequence[str], *, answer: str | None = None) -> None:
+    """Ask a question with two or more `options`; the answer is kept under `name` (notebook and topic, "02.sure").
+
+    Raises:
+        ValueError: fewer than two options, the same one twice, or an `answer` that is none of them.
+    """
+    _check(options, [answer] if answer is not None else [])
+    if answer is not None:
+        _keep(name, answer)
+    chosen = recall(name)
+    buttons = ipywidgets.ToggleButtons(
+        options=list(options), value=chosen if chosen in options else None, style={"button_width": "auto"}
+    )
+    buttons.observe(lambda change: _keep(name, change["new"]), names="value")
+    _show(question, buttons, [f"○ {option}" for option in options])
+
+
+def reveal(name: str, answer: str, because: str = "") -> None:
+    """Take up the prediction `name`: print what was said and what is so, and why."""
+    said = recall(name)
+    start = "" if said is None else f"You said: {said}. "
+    print(f"{start}{'So it is' if said == answer else f'It is: {answer}'}.{f' {because}' if because else ''}")
+
+
+def rank(name: str, question: str, items: Sequence[str], *, answer: Sequence[str] | None = None) -> None:
+    """Have the reader put `items` in order, best first, by clicking them one after the other, and sign the ranking.
+
+    Nothing is kept before *Sign*; the order that was signed is kept under `name` and can be signed anew.
+
+    Raises:
+        ValueError: fewer than two items, the same one twice, or an `answer` that is not all of them in some order.
+    """
+    _check(items, answer or [])
+    if answer is not None:
+        if len(set(answer)) < len(items):
+            raise ValueError(f"a ranking holds each of the {len(items)} items once, got {list(answer)}")
+        _keep(name, list(answer))
+    chosen: list[str] = []
+    buttons = {item: ipywidgets.Button(description=item, layout={"width": "auto"}) for item in items}
+    again, sign = (ipywidgets.Button(description=text, layout={"width": "auto"}) for text in ("start again", "sign"))
+    status = ipywidgets.HTML()
+
+    def update(signed: bool = False) -> None:
+        for item, button in buttons.items():
+            button.disabled = item in chosen
+        sign.disabled = len(chosen) < len(items) or signed
+        order = ", ".join(f"{place}. {item}" for place, item in enumerate(chosen, start=1)) or "Click the best one first."
+        status.value = _spoken(f"Signed: {order}" if signed else order)
+
+    def choose(button: ipywidgets.Button) -> None:
+        chosen.append(button.description)
+        update()
+
+    def start_again(_: object) -> None:
+        chosen.clear()
+        update()
+
+    def signed(_: object) -> None:
+        _keep(name, list(chosen))
+        update(signed=True)
+
+    for button, act in ((again, start_again), (sign, signed), *((button, choose) for button in buttons.values())):
+        button.on_click(act)
+    before = recall(name)
+    if isinstance(before, list) and sorted(before) == sorted(items):
+        chosen += before
+    update(signed=bool(chosen))
+    rows = ipywidgets.VBox([_wrapping(list(buttons.values())), _wrapping([again, sign]), status])
+    _show(question, rows, [f"□ {item}" for item in items])
+
+
+def recall(name: str) -> str | list[str] | None:
+    """What was answered under `name`: an option, a signed ranking (best first), or None."""
+    return _read().get(name)
+
+
+def _check(options: Sequence[str], answers: Sequence[str]) -> None:
+    if isinstance(options, str) or len(options) < 2 or len(set(options)) < len(options):
+        raise ValueError(f"two or more different options are needed, got {options!r}")
+    if unknown := [answer for answer in answers if answer not in options]:
+        raise ValueError(f"{unknown[0]!r} is none of the options: {', '.join(options)}")
+
+
+def _wrapping(buttons: list) -> ipywidgets.Box:
+    return ipywidgets.Box(buttons, layout={"flex_flow": "row wrap"})
+
+
+def _spoken(text: str) -> str:
+    """HTML that a screen reader reads aloud when it changes."""
+    return f'<div role="status" aria-live="polite">{html.escape(text)}</div>'
+
+
+def _show(question: str, widget: ipywidgets.Widget, lines: list[str]) -> None:
+    """The widget where there are any; else, and in print, the question and its options as text."""
+    box = ipywidgets.VBox([ipywidgets.HTML(f"<b>{html.escape(question)}</b>"), widget])
+    show_either(box, "\n".join([question, *lines]))
+
+
+def show_either(widget: ipywidgets.Widget, text: str) -> None:
+    """Display one output: `widget` in JupyterLab, `text` in print, on the web, and in editors without widgets."""
+    as_html = f'<pre style="white-space: pre-wrap">{html.escape(text)}</pre>'
+    display(widget._repr_mimebundle_() | {"text/plain": text, "text/html": as_html}, raw=True)
+
+
+def _nobody() -> bool:
+    return os.environ.get("MIA_READER") == "nobody"
+
+
+def _read() -> dict[str, str | list[str]]:
+    if _nobody():
+        return {}
+    try:
+        kept = json.loads((cache_dir() / "course" / "answers.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # not there yet, or not ours: the course goes on without
+        kept = {}
+    return (kept if isinstance(kept, dict) else {}) | _in_memory
+
+
+def _keep(name: str, answer: str | list[str] | None) -> None:
+    if answer is None or _nobody():
+        return
+    _in_memory[name] = answer  # where nothing can be written the notebook at hand still knows
+    path = cache_dir() / "course" / "answers.json"
+    with contextlib.suppress(OSError):  # read-only or full
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_suffix(".lock")), atomic_path(path) as temporary:
+            temporary.write_text(json.dumps(_read(), ensure_ascii=False, indent=1), encoding="utf-8")
