@@ -259,6 +259,27 @@ def test_white_box_attacks_take_arrays_and_tokens(small, digits):
     np.testing.assert_allclose(activations(model, tokens, "1"), model[:2](tokens).detach().numpy())
 
 
+@pytest.mark.parametrize("what", ["gradients", "activations"])
+def test_a_model_that_is_not_on_the_cpu_is_asked_where_it_is(small, monkeypatch, what):
+    """On the meta device, which knows shapes and devices and refuses to mix them, as CUDA does; answers come back by cpu()."""
+    model = copy.deepcopy(small).to("meta")
+    came_back = []
+
+    def cpu(tensor):
+        came_back.append(tensor.device.type)
+        return torch.zeros(tensor.shape, dtype=tensor.dtype) if tensor.is_meta else tensor
+
+    monkeypatch.setattr(torch.Tensor, "cpu", cpu)
+    images, labels = torch.rand(5, 1, 28, 28), torch.arange(5)
+    if what == "gradients":
+        found = gradient_norms(model, images, labels, chunk=2)
+        assert found.shape == (5, len(list(model.parameters())))
+    else:
+        found = activations(model, images, "classifier.1")
+        assert found.shape[0] == 5
+    assert "meta" in came_back and all(p.is_meta for p in model.parameters())
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_white_box_attacks_on_a_gpu(small, digits):
     expected = gradient_norms(small, *digits), activations(small, digits[0], "classifier.2"), ask(small, digits[0])

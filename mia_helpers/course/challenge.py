@@ -1,0 +1,340 @@
+"""Notebook 11: three sealed targets that may be asked, and a referee who knows the truth and scores what is submitted.
+
+Who was a member follows from a key and is computed when a training or a score needs it; it is in no variable and in no file.
+That keeps honest people from seeing it by accident, no more. The key is `MIA_CHALLENGE_KEY` if that is set (a teacher's own
+gives other targets and other members), else the course's; `python -m mia_helpers.course.challenge` prints it.
+"""
+
+import base64
+import contextlib
+import hashlib
+import json
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, cast
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+from filelock import FileLock
+from matplotlib.axes import Axes
+from numpy.typing import ArrayLike
+from scipy.special import softmax
+from torch import nn
+
+from mia_helpers import attacks, masks, metrics, plots, signals
+from mia_helpers.bank import ShadowBank, draw_members
+from mia_helpers.cache import atomic_path, cache_dir
+from mia_helpers.data import ImageSet, load_digits
+from mia_helpers.models import SmallClassifier
+from mia_helpers.private import train_private
+from mia_helpers.shadows import train_shadows
+from mia_helpers.training import predict_logits
+
+N_CANDIDATES, N_MEMBERS, FPR = 1500, 500, 0.01  # 1,000 non-members: 1 % of them are the ten people that the rate needs
+EPSILON, DELTA = 4.0, 1e-3
+TOO_GOOD = 0.9
+CARDS = {
+    "A": "SmallClassifier, trained as `train_shadows(…, epochs=30)` does. Answers with all ten probabilities.",
+    "B": "The same training. MemGuard in front of it: `guarded` moves the largest probability to exactly 0.9.",
+    "C": f"DP-SGD, ε = {EPSILON:g}, δ = {DELTA:g}: `fit_privately`. Answers with all ten probabilities.",
+}
+
+
+def candidates() -> ImageSet:
+    """The 1,500 digits that are asked about; each target was trained on 500 of them, drawn at random."""
+    return load_digits("target").split(N_CANDIDATES, 1000, seed=11)[0]
+
+
+def guarded(logits: ArrayLike) -> np.ndarray:
+    """What target B answers, probabilities `[..., N, 10]`, for logits of the same shape."""
+    return masks.memguard(logits, threshold=0.9, budget=2.0, seed=0)
+
+
+def tanh_network() -> SmallClassifier:
+    """The network of target C: noise asks for activations that cannot explode (Papernot et al. 2020, 2007.14191)."""
+    model = SmallClassifier()
+    for layers in (model.features, model.classifier):
+        for i, layer in enumerate(layers):
+            if isinstance(layer, nn.ReLU):
+                layers[i] = nn.Tanh()
+    return model
+
+
+def fit_privately(images: np.ndarray, labels: np.ndarray, seed: int) -> nn.Module:
+    """The training of target C, for `train_shadows(…, fit=fit_privately, key=…)`."""
+    data = ImageSet(torch.tensor(images), torch.tensor(labels), "members")
+    settings: dict[str, Any] = {"epochs": 10, "lr": 1.0, "batch_size": 100, "progress": False}
+    return train_private(tanh_network(), data, EPSILON, DELTA, seed=seed, **settings).model
+
+
+def shadows(n: int, *, private: bool = False, seed: int = 0) -> ShadowBank:
+    """`n` shadows on random 500 of the candidates, trained as A and B are or, `private`, as C is; logits `[n, 1500, 10]`."""
+    return _farm(n, private, seed, progress=True)
+
+
+def _farm(n: int, private: bool, seed: int, *, keep_models: bool = False, progress: bool = False) -> ShadowBank:
+    recipe: dict[str, Any] = {"fit": fit_privately, "key": "challenge: private"} if private else {"epochs": 30}
+    if private and keep_models:
+        recipe["model"] = tanh_network
+    people = candidates()
+    return train_shadows(
+        n,
+        people.images,
+        people.labels,
+        n_candidates=N_CANDIDATES,
+        n_members=N_MEMBERS,
+        seed=seed,
+        keep_models=keep_models,
+        progress=progress,
+        **recipe,
+    )
+
+
+# ----------------------------------------------------------------------------------------------------------- the seal
+
+
+def _key() -> str:
+    return os.environ.get("MIA_CHALLENGE_KEY") or base64.b64decode(b"d2hvIHdhcyBpbiBpdD8=").decode()
+
+
+def _seed(name: str) -> int:
+    return int.from_bytes(hashlib.sha256(f"{_key()} {name}".encode()).digest()[:4], "big") // 2
+
+
+def _truth(name: str) -> np.ndarray:
+    """Who was a member of a target, bool `[1500]`, computed anew each time."""
+    return draw_members(1, _seed(name), N_MEMBERS, N_CANDIDATES, N_CANDIDATES)[0]
+
+
+class SealedTarget:
+    """A model that answers and says nothing else.
+
+    Attributes:
+        name: A, B or C.
+        card: what its owner tells the public.
+        n_queries: images that it was asked about so far.
+    """
+
+    def __init__(self, name: str, card: str, answer: Callable[[torch.Tensor], np.ndarray]) -> None:
+        self.name, self.card, self.n_queries, self._answer = name, card, 0, answer
+
+    def ask(self, images: ArrayLike) -> np.ndarray:
+        """Probabilities, float64 `[N, 10]`, for images `[N, 1, 28, 28]` in [0, 1]; each image is one query.
+
+        Raises:
+            ValueError: another shape, or pixels that are not numbers in [0, 1].
+        """
+        images = torch.as_tensor(np.asarray(images), dtype=torch.float32)
+        if images.ndim != 4 or images.shape[1:] != (1, 28, 28) or not ((images >= 0) & (images <= 1)).all():
+            raise ValueError(f"images must be [N, 1, 28, 28] with pixels in [0, 1], got shape {list(images.shape)}")
+        self.n_queries += len(images)
+        return self._answer(images)
+
+    def __repr__(self) -> str:
+        return f"target {self.name} ({self.n_queries:,} queries so far): {self.card}"
+
+
+def sealed_targets() -> dict[str, SealedTarget]:
+    """The three targets by name; trained at the first call, some seconds each."""
+    return {name: _sealed(name) for name in CARDS}
+
+
+def _sealed(name: str) -> SealedTarget:
+    (model,) = cast(list, _farm(1, name == "C", _seed(name), keep_models=True).models)
+    protect = guarded if name == "B" else lambda logits: softmax(logits.astype(np.float64), axis=-1)
+    return SealedTarget(name, CARDS[name], lambda images: protect(predict_logits(model, images)))
+
+
+# --------------------------------------------------------------------------------------------------------- the referee
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the referee says about one submission: AUC and TPR at 1 % FPR with 95 % intervals, and the place among all."""
+
+    target: str
+    name: str
+    auc: metrics.Estimate
+    tpr: metrics.Estimate
+    place: int
+    n_baselines: int
+
+    def __repr__(self) -> str:
+        lines = [
+            f"{self.name} on target {self.target}: AUC {self.auc}, TPR at 1 % FPR {self.tpr}",
+            f"place {self.place} of {self.n_baselines + 1}, by AUC, you and {self.n_baselines} baselines",
+        ]
+        if self.auc.high < 0.5:
+            lines.append("Below one half by more than luck: is higher more likely a member, and are the rows in order?")
+        if self.auc.value > TOO_GOOD:
+            lines.append("No answer of these targets gives that much away. How did the truth get into your scores?")
+        return "\n".join(lines)
+
+
+class Referee:
+    """Scores submissions, keeps their history, and shows the truth at the end.
+
+    Args:
+        truth: `truth(target)` gives who was a member, bool `[N]`; called for each score, never kept.
+        baselines: `baselines(target)` gives scores `[N]` by name.
+        targets: their names.
+        path: file of the history; None: it is not kept.
+    """
+
+    def __init__(
+        self,
+        truth: Callable[[str], np.ndarray],
+        baselines: Callable[[str], Mapping[str, np.ndarray]],
+        targets: tuple[str, ...],
+        path: Path | None = None,
+    ) -> None:
+        self._truth, self._baselines, self._targets, self._path = truth, baselines, targets, path
+        self._kept: dict[str, list] = {"submissions": [], "closed": []}
+
+    def submit(self, target: str, scores: ArrayLike, name: str = "mine") -> Verdict:
+        """Score one number for each candidate, in the order of `candidates()`; higher means "more likely a member".
+
+        Raises:
+            ValueError: an unknown target, one whose truth was shown, another number of scores, or NaN among them.
+        """
+        self._check(target)
+        if target in self._read()["closed"]:
+            raise ValueError(f"the truth about target {target} was shown to you; nothing can be submitted any more")
+        is_member = self._truth(target)
+        scores = np.asarray(scores, dtype=np.float64)
+        if scores.shape != is_member.shape:
+            raise ValueError(f"one score for each of {len(is_member)} candidates is expected, got {list(scores.shape)}")
+        if np.isnan(scores).any():
+            raise ValueError(f"{np.isnan(scores).sum()} scores are NaN; say 0, or whatever means that you know nothing")
+        report = metrics.attack_report(scores, is_member, fprs=(FPR,))
+        rivals = [metrics.auc(other, is_member).value for other in self._baselines(target).values()]
+        place = 1 + sum(other > report.auc.value for other in rivals)
+        verdict = Verdict(target, name, report.auc, report.tpr_at_fpr[FPR], place, len(rivals))
+        entry = {"target": target, "name": name, "auc": str(report.auc), "tpr": str(verdict.tpr), "place": place}
+        self._add("submissions", entry | {"when": f"{datetime.now():%Y-%m-%d %H:%M}", "scores": scores.tolist()})
+        return verdict
+
+    def board(self, target: str) -> pd.DataFrame:
+        """The baselines with their figures, best AUC first."""
+        self._check(target)
+        is_member = self._truth(target)
+        reports = {
+            name: metrics.attack_report(scores, is_member, fprs=(FPR,)) for name, scores in self._baselines(target).items()
+        }
+        ordered = sorted(reports, key=lambda name: -reports[name].auc.value)
+        rows = {
+            name: {"AUC": str(reports[name].auc), "TPR at 1 % FPR": str(reports[name].tpr_at_fpr[FPR])} for name in ordered
+        }
+        return pd.DataFrame(rows).T
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """All submissions so far, also those of earlier days, oldest first."""
+        columns = {
+            "when": "when",
+            "target": "target",
+            "name": "name",
+            "auc": "AUC",
+            "tpr": "TPR at 1 % FPR",
+            "place": "place",
+        }
+        return pd.DataFrame(self._read()["submissions"], columns=list(columns)).rename(columns=columns)
+
+    def reveal(self, target: str) -> Axes:
+        """Close a target for good, and draw your best submission's ROC curve among the baselines'.
+
+        Raises:
+            ValueError: nothing was submitted for this target.
+        """
+        self._check(target)
+        mine = [entry for entry in self._read()["submissions"] if entry["target"] == target]
+        if not mine:
+            raise ValueError(f"nothing was submitted for target {target}; the truth is shown after a try")
+        self._add("closed", target)
+        is_member = self._truth(target)
+        best = max(mine, key=lambda entry: metrics.auc(entry["scores"], is_member).value)
+        curves = {f"you: {best['name']}": (np.array(best["scores"]), is_member)}
+        curves |= {name: (scores, is_member) for name, scores in self._baselines(target).items()}
+        ax = plots.roc_axes(curves, ax=plt.subplots(figsize=(5.5, 4), layout="constrained")[1], log=True)
+        ax.set_title(f"target {target}")
+        ax.legend(frameon=False, loc="upper left", fontsize="small")
+        return ax
+
+    def open(self, key: str) -> dict[str, np.ndarray]:
+        """For teachers: who was a member of each target, bool `[N]`.
+
+        Raises:
+            ValueError: not the key with which these targets were sealed.
+        """
+        if key != _key():
+            raise ValueError("this key does not open these targets")
+        return {name: self._truth(name) for name in self._targets}
+
+    def _check(self, target: str) -> None:
+        if target not in self._targets:
+            raise ValueError(f"there is no target {target!r}; there are {', '.join(self._targets)}")
+
+    def _read(self) -> dict[str, list]:
+        if self._path is not None:
+            with contextlib.suppress(OSError, ValueError):  # not there yet, or damaged: the history starts anew
+                kept = json.loads(self._path.read_text(encoding="utf-8"))
+                if isinstance(kept, dict) and set(kept) == set(self._kept):
+                    self._kept = kept
+        return self._kept
+
+    def _add(self, what: str, entry: object) -> None:
+        if self._path is None:
+            self._kept[what].append(entry)
+            return
+        with contextlib.ExitStack() as stack:
+            with contextlib.suppress(OSError):  # where nothing can be written this session still knows
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(FileLock(self._path.with_suffix(".lock")))
+            self._read()[what].append(entry)
+            with contextlib.suppress(OSError), atomic_path(self._path) as temporary:
+                temporary.write_text(json.dumps(self._kept, ensure_ascii=False), encoding="utf-8")
+
+
+def referee() -> Referee:
+    """The referee of the three sealed targets."""
+    nobody = os.environ.get("MIA_READER") == "nobody"
+    name = hashlib.sha256(_key().encode()).hexdigest()[:12]
+    return Referee(_truth, _baselines, tuple(CARDS), None if nobody else cache_dir() / "course" / f"challenge-{name}.json")
+
+
+def phi_of(probabilities: ArrayLike, labels: ArrayLike) -> np.ndarray:
+    """Logit confidence of the true class, float64 `[..., N]`, from probabilities `[..., N, 10]`."""
+    return signals.logit_confidence(masks.to_logits(probabilities, 1e-300), labels)
+
+
+def _baselines(name: str) -> dict[str, np.ndarray]:
+    """Scores `[1500]` of the listed attacks on a target, which they ask as anybody can."""
+    people = candidates()
+    labels = people.labels.numpy()
+    phi = phi_of(_sealed(name).ask(people.images), labels)
+    bank, plain = _farm(16, name == "C", seed=0), _farm(16, False, seed=0)
+    protect = guarded if name == "B" else lambda logits: softmax(np.asarray(logits, dtype=np.float64), axis=-1)
+    right, wrong = phi_of(protect(np.asarray(bank.logits)), labels), plain.phi
+    scores = {"loss threshold": phi}
+    if name == "A":
+        scores["LiRA offline, 16 shadows"] = attacks.lira_offline(phi, right, bank.member_mask)
+        scores["LiRA online, 16 shadows"] = attacks.lira_online(phi, right, bank.member_mask)
+    else:
+        scores["LiRA online, 16 shadows without the defence"] = attacks.lira_online(phi, wrong, plain.member_mask)
+        scores["LiRA online, 16 shadows with the defence"] = attacks.lira_online(phi, right, bank.member_mask)
+    return {attack: np.nan_to_num(found) for attack, found in scores.items()}
+
+
+def best_possible(fpr: float) -> float:
+    """The TPR that no attack on target C can exceed at `fpr`, whatever it knows: min(1, e^ε FPR + δ)."""
+    return min(1.0, math.exp(EPSILON) * fpr + DELTA)
+
+
+if __name__ == "__main__":
+    print(_key())
