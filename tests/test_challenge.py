@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from mia_helpers import metrics
+from mia_helpers import metrics, signals
 from mia_helpers.bank import ShadowBank
 from mia_helpers.course import challenge
 from mia_helpers.course.challenge import Referee, SealedTarget
@@ -115,15 +115,15 @@ def test_the_reveal_needs_a_try_and_draws_the_best_one():
 
 def test_only_the_key_opens(monkeypatch):
     monkeypatch.setenv("MIA_CHALLENGE_KEY", "class of 2027")
-    referee = Referee(challenge._truth, lambda name: {}, ("A", "B", "C"))
+    referee = Referee(challenge.truth_of, lambda name: {}, ("A", "B", "C"))
     with pytest.raises(ValueError, match="does not open"):
         referee.open("something else")
     opened = referee.open("class of 2027")
     assert [mask.sum() for mask in opened.values()] == [500] * 3
-    assert all(np.array_equal(opened[name], challenge._truth(name)) for name in "ABC")
+    assert all(np.array_equal(opened[name], challenge.truth_of(name)) for name in "ABC")
     assert not np.array_equal(opened["A"], opened["B"])
     monkeypatch.setenv("MIA_CHALLENGE_KEY", "another class")
-    assert not np.array_equal(opened["A"], challenge._truth("A"))
+    assert not np.array_equal(opened["A"], challenge.truth_of("A"))
 
 
 def test_members_are_drawn_without_a_pattern():
@@ -132,7 +132,7 @@ def test_members_are_drawn_without_a_pattern():
     with pytest.MonkeyPatch.context() as patch:
         for i in range(60):
             patch.setenv("MIA_CHALLENGE_KEY", f"key {i}")
-            truths.append(challenge._truth("A"))
+            truths.append(challenge.truth_of("A"))
     often = np.mean(truths, axis=0)
     assert abs(often.mean() - 1 / 3) < 1e-9 and often.min() > 0.05 and often.max() < 0.65
     assert len({truth.tobytes() for truth in truths}) == 60
@@ -207,4 +207,8 @@ def test_the_confidence_of_hidden_and_plain_answers():
     p = np.exp(z) / np.exp(z).sum(1, keepdims=True)
     labels = np.arange(20) % 10
     py = p[np.arange(20), labels]
-    np.testing.assert_allclose(challenge.phi_of(p, labels), np.log(py) - np.log(p.sum(1) - py), rtol=1e-9)
+    phi = signals.logit_confidence(challenge.as_logits(p), labels)
+    np.testing.assert_allclose(phi, np.log(py) - np.log(p.sum(1) - py), rtol=1e-9)
+    np.testing.assert_allclose(challenge.plain(z), p)
+    bank = challenge.through(challenge.guarded, ShadowBank(z[None], np.ones((1, 20), dtype=bool), labels))
+    np.testing.assert_allclose(bank.logits[0], np.log(challenge.guarded(z)))

@@ -261,7 +261,7 @@ def test_white_box_attacks_take_arrays_and_tokens(small, digits):
 
 @pytest.mark.parametrize("what", ["gradients", "activations"])
 def test_a_model_that_is_not_on_the_cpu_is_asked_where_it_is(small, monkeypatch, what):
-    """On the meta device, which knows shapes and devices and refuses to mix them, as CUDA does; answers come back by cpu()."""
+    """On the meta device, which knows shapes and devices and refuses to mix them, as CUDA does; answers come by cpu()."""
     model = copy.deepcopy(small).to("meta")
     came_back = []
 

@@ -12,7 +12,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
@@ -38,7 +38,7 @@ from mia_helpers.training import predict_logits
 
 N_CANDIDATES, N_MEMBERS, FPR = 1500, 500, 0.01  # 1,000 non-members: 1 % of them are the ten people that the rate needs
 EPSILON, DELTA = 4.0, 1e-3
-TOO_GOOD = 0.9
+N_SHADOWS, TOO_GOOD = 24, 0.9
 CARDS = {
     "A": "SmallClassifier, trained as `train_shadows(…, epochs=30)` does. Answers with all ten probabilities.",
     "B": "The same training. MemGuard in front of it: `guarded` moves the largest probability to exactly 0.9.",
@@ -107,7 +107,7 @@ def _seed(name: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{_key()} {name}".encode()).digest()[:4], "big") // 2
 
 
-def _truth(name: str) -> np.ndarray:
+def truth_of(name: str) -> np.ndarray:
     """Who was a member of a target, bool `[1500]`, computed anew each time."""
     return draw_members(1, _seed(name), N_MEMBERS, N_CANDIDATES, N_CANDIDATES)[0]
 
@@ -147,8 +147,8 @@ def sealed_targets() -> dict[str, SealedTarget]:
 
 def _sealed(name: str) -> SealedTarget:
     (model,) = cast(list, _farm(1, name == "C", _seed(name), keep_models=True).models)
-    protect = guarded if name == "B" else lambda logits: softmax(logits.astype(np.float64), axis=-1)
-    return SealedTarget(name, CARDS[name], lambda images: protect(predict_logits(model, images)))
+    service = guarded if name == "B" else plain
+    return SealedTarget(name, CARDS[name], lambda images: service(predict_logits(model, images)))
 
 
 # --------------------------------------------------------------------------------------------------------- the referee
@@ -220,13 +220,17 @@ class Referee:
         self._add("submissions", entry | {"when": f"{datetime.now():%Y-%m-%d %H:%M}", "scores": scores.tolist()})
         return verdict
 
-    def board(self, target: str) -> pd.DataFrame:
-        """The baselines with their figures, best AUC first."""
+    def reports(self, target: str) -> dict[str, metrics.AttackReport]:
+        """What each baseline achieves: AUC and TPR at 1 % FPR, with intervals."""
         self._check(target)
         is_member = self._truth(target)
-        reports = {
+        return {
             name: metrics.attack_report(scores, is_member, fprs=(FPR,)) for name, scores in self._baselines(target).items()
         }
+
+    def board(self, target: str) -> pd.DataFrame:
+        """The baselines with their figures, best AUC first."""
+        reports = self.reports(target)
         ordered = sorted(reports, key=lambda name: -reports[name].auc.value)
         rows = {
             name: {"AUC": str(reports[name].auc), "TPR at 1 % FPR": str(reports[name].tpr_at_fpr[FPR])} for name in ordered
@@ -246,6 +250,11 @@ class Referee:
         }
         return pd.DataFrame(self._read()["submissions"], columns=list(columns)).rename(columns=columns)
 
+    def curves(self, target: str) -> Axes:
+        """ROC curves of the baselines, on logarithmic axes."""
+        self._check(target)
+        return self._draw(target, {})
+
     def reveal(self, target: str) -> Axes:
         """Close a target for good, and draw your best submission's ROC curve among the baselines'.
 
@@ -259,11 +268,14 @@ class Referee:
         self._add("closed", target)
         is_member = self._truth(target)
         best = max(mine, key=lambda entry: metrics.auc(entry["scores"], is_member).value)
-        curves = {f"you: {best['name']}": (np.array(best["scores"]), is_member)}
-        curves |= {name: (scores, is_member) for name, scores in self._baselines(target).items()}
-        ax = plots.roc_axes(curves, ax=plt.subplots(figsize=(5.5, 4), layout="constrained")[1], log=True)
+        return self._draw(target, {f"you: {best['name']}": np.array(best["scores"])})
+
+    def _draw(self, target: str, mine: dict[str, np.ndarray]) -> Axes:
+        is_member = self._truth(target)
+        scores = {name: (values, is_member) for name, values in (mine | dict(self._baselines(target))).items()}
+        ax = plots.roc_axes(scores, ax=plt.subplots(figsize=(7.5, 4), layout="constrained")[1], log=True)
         ax.set_title(f"target {target}")
-        ax.legend(frameon=False, loc="upper left", fontsize="small")
+        ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1), fontsize="small")
         return ax
 
     def open(self, key: str) -> dict[str, np.ndarray]:
@@ -305,30 +317,41 @@ def referee() -> Referee:
     """The referee of the three sealed targets."""
     nobody = os.environ.get("MIA_READER") == "nobody"
     name = hashlib.sha256(_key().encode()).hexdigest()[:12]
-    return Referee(_truth, _baselines, tuple(CARDS), None if nobody else cache_dir() / "course" / f"challenge-{name}.json")
+    return Referee(truth_of, _baselines, tuple(CARDS), None if nobody else cache_dir() / "course" / f"challenge-{name}.json")
 
 
-def phi_of(probabilities: ArrayLike, labels: ArrayLike) -> np.ndarray:
-    """Logit confidence of the true class, float64 `[..., N]`, from probabilities `[..., N, 10]`."""
-    return signals.logit_confidence(masks.to_logits(probabilities, 1e-300), labels)
+def as_logits(probabilities: ArrayLike) -> np.ndarray:
+    """What an attack takes, float64 `[..., N, 10]`, from answers of that shape; a zero is "too small to show"."""
+    return masks.to_logits(probabilities, 1e-300)
+
+
+def through(service: Callable[[ArrayLike], np.ndarray], bank: ShadowBank) -> ShadowBank:
+    """The bank of an adversary who puts the target's own mask, logits to probabilities, in front of the shadows."""
+    return replace(bank, logits=as_logits(service(bank.logits)))
+
+
+def plain(logits: ArrayLike) -> np.ndarray:
+    """What targets A and C answer: all probabilities, `[..., N, 10]`."""
+    return softmax(np.asarray(logits, dtype=np.float64), axis=-1)
 
 
 def _baselines(name: str) -> dict[str, np.ndarray]:
     """Scores `[1500]` of the listed attacks on a target, which they ask as anybody can."""
     people = candidates()
     labels = people.labels.numpy()
-    phi = phi_of(_sealed(name).ask(people.images), labels)
-    bank, plain = _farm(16, name == "C", seed=0), _farm(16, False, seed=0)
-    protect = guarded if name == "B" else lambda logits: softmax(np.asarray(logits, dtype=np.float64), axis=-1)
-    right, wrong = phi_of(protect(np.asarray(bank.logits)), labels), plain.phi
-    scores = {"loss threshold": phi}
+    answers = as_logits(_sealed(name).ask(people.images))
+    with_it = through(guarded if name == "B" else plain, _farm(N_SHADOWS, name == "C", seed=0))
+    without = through(plain, _farm(N_SHADOWS, False, seed=0))
+    rivals: dict[str, tuple[attacks.Attack, ShadowBank]] = {
+        "loss threshold": (attacks.ThresholdAttack(signals.logit_confidence), with_it)
+    }
     if name == "A":
-        scores["LiRA offline, 16 shadows"] = attacks.lira_offline(phi, right, bank.member_mask)
-        scores["LiRA online, 16 shadows"] = attacks.lira_online(phi, right, bank.member_mask)
+        rivals[f"LiRA offline, {N_SHADOWS} shadows"] = attacks.LiRAAttack(online=False), with_it
+        rivals[f"LiRA online, {N_SHADOWS} shadows"] = attacks.LiRAAttack(), with_it
     else:
-        scores["LiRA online, 16 shadows without the defence"] = attacks.lira_online(phi, wrong, plain.member_mask)
-        scores["LiRA online, 16 shadows with the defence"] = attacks.lira_online(phi, right, bank.member_mask)
-    return {attack: np.nan_to_num(found) for attack, found in scores.items()}
+        rivals["LiRA, shadows without the defence"] = attacks.LiRAAttack(), without
+        rivals["LiRA, shadows with the defence"] = attacks.LiRAAttack(), with_it
+    return {what: np.nan_to_num(attack.fit(bank).score(answers, labels)) for what, (attack, bank) in rivals.items()}
 
 
 def best_possible(fpr: float) -> float:
