@@ -343,7 +343,8 @@ def _baselines(name: str) -> dict[str, np.ndarray]:
     with_it = through(guarded if name == "B" else plain, _farm(N_SHADOWS, name == "C", seed=0))
     without = through(plain, _farm(N_SHADOWS, False, seed=0))
     rivals: dict[str, tuple[attacks.Attack, ShadowBank]] = {
-        "loss threshold": (attacks.ThresholdAttack(signals.logit_confidence), with_it)
+        "gap": (attacks.ThresholdAttack(signals.correctness), with_it),
+        "loss threshold": (attacks.ThresholdAttack(signals.logit_confidence), with_it),
     }
     if name == "A":
         rivals[f"LiRA offline, {N_SHADOWS} shadows"] = attacks.LiRAAttack(online=False), with_it
