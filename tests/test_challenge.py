@@ -15,6 +15,7 @@ from mia_helpers import metrics, signals
 from mia_helpers.bank import ShadowBank
 from mia_helpers.course import challenge
 from mia_helpers.course.challenge import Referee, SealedTarget
+from mia_helpers.course.exercises import challenge as exercises
 
 TRUTH = np.random.default_rng(5).permutation(1500) < 500
 NOISE = np.random.default_rng(6).normal(size=1500)
@@ -212,3 +213,58 @@ def test_the_confidence_of_hidden_and_plain_answers():
     np.testing.assert_allclose(challenge.plain(z), p)
     bank = challenge.through(challenge.guarded, ShadowBank(z[None], np.ones((1, 20), dtype=bool), labels))
     np.testing.assert_allclose(bank.logits[0], np.log(challenge.guarded(z)))
+
+
+# --- the exercises
+
+
+def attacked(monkeypatch, check, attack):
+    """The verdict on an attack, where φ tells members a little and each digit's own shadows tell them well."""
+    rng = np.random.default_rng(0)
+    hard = rng.normal(0, 3, 1500)
+    answers = np.zeros((1500, 10))
+    answers[:, 0] = 5 + hard + 1.5 * TRUTH + rng.normal(0, 1, 1500)
+    mask = rng.random((8, 1500)) < 0.5
+    logits = np.zeros((8, 1500, 10))
+    logits[..., 0] = 5 + hard + 1.5 * mask + rng.normal(0, 1, (8, 1500))
+    monkeypatch.setattr(challenge, "truth_of", lambda name: TRUTH.copy())
+    check(attack, answers, ShadowBank(logits, mask, np.zeros(1500, dtype=int)))
+
+
+def by_itself(answers, bank):
+    return answers[:, 0] - bank.logits[..., 0].mean(0)
+
+
+WRONG = [
+    (lambda answers, bank: None, "… exercise 11.%d not attempted yet"),
+    (by_itself, "✓ exercise 11.%d"),
+    (lambda answers, bank: -by_itself(answers, bank), "higher must mean more likely a member"),
+    (lambda answers, bank: answers[:, 0], "the loss threshold has 0.6"),
+    (lambda answers, bank: np.ones(1500), "the loss threshold has 0.6"),
+    (lambda answers, bank: by_itself(answers, bank)[:1000], r"got shape [1000]"),
+    (lambda answers, bank: np.where(np.arange(1500) < 2, np.nan, by_itself(answers, bank)), "2 scores are NaN"),
+    (lambda answers, bank: challenge.truth_of("A").astype(float), "where does the truth come in?"),
+]
+
+
+@pytest.mark.parametrize(("attack", "said"), WRONG)
+@pytest.mark.parametrize("m", [1, 2])
+def test_attacks_on_the_sealed_targets_are_told_why(monkeypatch, capsys, m, attack, said):
+    attacked(monkeypatch, (exercises.exercise_11_1, exercises.exercise_11_2)[m - 1], attack)
+    assert (said % m if "%d" in said else said) in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("possible", "said"),
+    [
+        (lambda fpr, tpr: None, "not attempted"),
+        (lambda fpr, tpr: tpr <= np.exp(4) * fpr + 1e-3, "members and non-members exchanged"),
+        (lambda fpr, tpr: tpr <= np.exp(4) * fpr and 1 - fpr <= np.exp(4) * (1 - tpr) + 1e-3, "δ is allowed"),
+        (lambda fpr, tpr: True, "an FPR of 0.001 with a TPR of 0.5 is not possible"),
+        (lambda fpr, tpr: False, "e^4 times 1 % is 55 %"),
+        (lambda fpr, tpr: tpr <= 4 * fpr + 1e-3, "e^4 times 1 % is 55 %"),
+    ],
+)
+def test_what_is_possible_is_told_why(capsys, possible, said):
+    exercises.exercise_11_3(possible)
+    assert said in capsys.readouterr().out
