@@ -41,7 +41,7 @@ def seconds(path: Path, cache: str) -> float:
 def main(numbers: list[str]) -> None:
     load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
     print(f"{os.cpu_count()} cores, load before the start {load} (should be near 0)")
-    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+    for path in sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb")):
         if numbers and path.name[:2] not in numbers:
             continue
         stated = _conftest.stated_seconds(nbformat.read(path, as_version=4))

@@ -111,7 +111,7 @@ def refresh(path: Path) -> None:
 
 
 def main(numbers: list[str]) -> None:
-    paths = sorted(NOTEBOOKS.glob("*.ipynb"))
+    paths = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
     unknown = [n for n in numbers if not any(p.name.startswith(n) for p in paths)]
     if unknown:
         raise SystemExit(f"no notebook begins with {', '.join(unknown)}; there are {', '.join(p.name for p in paths)}")

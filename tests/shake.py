@@ -383,7 +383,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--strict", action="store_true", help="with --check: a notebook that has changed fails, too")
     options = parser.parse_args(arguments)
     notebooks = [
-        path for path in sorted(NOTEBOOKS.glob("*.ipynb")) if not options.numbers or path.name[:2] in options.numbers
+        path
+        for path in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+        if not options.numbers or path.name[:2] in options.numbers
     ]
     if not notebooks or options.shakes < 1:
         parser.error(f"nothing to do: no notebook begins with {', '.join(options.numbers)}, or --shakes below 1")

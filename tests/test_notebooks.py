@@ -21,7 +21,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 ROOT = Path(__file__).resolve().parents[1]
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 MAX_BYTES, MAX_CODE_LINES, MAX_ROWS, MAX_WIDTH, MAX_VERDICTS = 1_000_000, 12, 24, 100, 5
 MAX_WORDS = {"05": 2500}  # of markdown; all others:
 MAX_WORDS_ELSE = 3500
@@ -463,6 +463,46 @@ def test_notebook(path, check):
 def test_notebooks_are_numbered_from_01_without_gaps():
     assert [path.name[:2] for path in NOTEBOOKS] == [f"{n:02d}" for n in range(1, len(NOTEBOOKS) + 1)]
     assert NOTEBOOKS
+
+
+GLOSSARY = ROOT / "notebooks" / "glossary.ipynb"
+LINK = re.compile(r"\[\*\*([^*\]]+)\*\*\]\(glossary\.ipynb#([^)]+)\)")
+
+
+def test_each_term_of_the_glossary_is_linked_once_where_it_is_introduced():
+    """And the other way round: no link leads nowhere, and an entry names the notebook that has its link."""
+    linked = [
+        (path.stem, found[2])
+        for path in NOTEBOOKS
+        for cell in markdown_cells(nbformat.read(path, as_version=4))
+        for found in LINK.finditer(cell.source)
+    ]
+    entries = [cell.source for cell in nbformat.read(GLOSSARY, as_version=4).cells if cell.source.startswith("### ")]
+    told = [
+        (re.search(r"\(\[(\w+)\]\(\1\.ipynb\)\)$", text)[1], text.splitlines()[0][4:].replace(" ", "-")) for text in entries
+    ]
+    assert len(told) > 50 and sorted(linked) == sorted(told)
+    assert [name for _, name in told] == sorted((name for _, name in told), key=str.lower)
+
+
+def test_no_term_is_used_in_bold_before_its_link():
+    """Bold marks the place where a term is introduced, so its first bold use is the one with the link."""
+    seen, wrong = set(), []
+    for path in NOTEBOOKS:
+        for cell in markdown_cells(nbformat.read(path, as_version=4))[1:]:
+            for bold in re.finditer(r"(\[?)\*\*([^*\n]+)\*\*(?:\]\(glossary\.ipynb#([^)]+)\))?", cell.source):
+                name = bold[3] or bold[2].replace(" ", "-")
+                if not bold[3] and name in ENTRIES and name not in seen:
+                    wrong.append(f"{path.stem}: {bold[2]}")
+                seen.add(name)
+    assert not wrong
+
+
+ENTRIES = (
+    {cell.source.splitlines()[0][4:].replace(" ", "-") for cell in nbformat.read(GLOSSARY, as_version=4).cells}
+    if GLOSSARY.exists()
+    else set()
+)
 
 
 # ----------------------------------------------------------------------------------------------------- the rules themselves
