@@ -80,7 +80,12 @@ def test_with_and_without_shows_each_model_s_own_answer_about_the_star(model):
 def test_a_card_shows_the_person_s_diagnosis_and_how_sure_the_model_is_of_it(model, ill, marker, word):
     ax = plot_card(model, np.array([0.5, -1.0]), ill)
     assert ax.lines[-1].get_xydata().tolist() == [[0.5, -1.0]] and ax.lines[-1].get_marker() == marker
-    assert ax.get_title() == f"{word}, sure to {model.predict_proba([[0.5, -1.0]])[0, ill]:.2f}"
+    assert ax.get_title() == f"{word}: {model.predict_proba([[0.5, -1.0]])[0, ill]:.2f}"
+
+
+def test_who_stands_beyond_the_map_is_drawn_on_its_edge(model):
+    ax = plot_card(model, np.array([9.0, 0.5]), 1)
+    assert ax.lines[-1].get_xydata().tolist() == [[ax.get_xlim()[1], 0.5]]
 
 
 def test_cards_are_numbered_and_free_places_stay_empty(model):
@@ -88,7 +93,7 @@ def test_cards_are_numbered_and_free_places_stay_empty(model):
     plot_cards(model, records, ill)
     axes = plt.gcf().axes
     assert len(axes) == 10 and [ax.axison for ax in axes] == [True] * 7 + [False] * 3
-    assert [ax.get_title().split(":")[0] for ax in axes[:7]] == [str(i) for i in range(7)]
+    assert [ax.get_title().split(" ·")[0] for ax in axes[:7]] == [str(i) for i in range(7)]
 
 
 def test_bars_of_shares_tell_more_than_half_from_less():

@@ -81,21 +81,28 @@ def plot_with_and_without(
 
 
 def plot_card(model: ClassifierMixin, record: np.ndarray, ill: int, *, ax: Axes | None = None, title: str = "") -> Axes:
-    """What the adversary sees of one person: the model's map, the person on it, and how sure it is of the diagnosis.
+    """What the adversary sees of one person: the model's map, the person on it (or on its edge), the model's confidence.
 
     Args:
         model: the target.
         record: two measurements, `[2]`.
         ill: the person's true diagnosis, a triangle for ill and a circle for healthy.
         ax: where to draw; default: a figure of its own.
-        title: stands before how sure the target is.
+        title: stands before the diagnosis and the confidence.
     """
     alone = ax is None
     ax = ax or plt.subplots(figsize=(3.9, 3.5), layout="constrained")[1]
     plot_regions(model, np.empty((0, 2)), np.empty(0), ax=ax)
-    ax.plot(*record, "^" if ill else "o", markersize=11, color=NON_MEMBER, markeredgecolor="white", clip_on=False)
+    ax.plot(
+        *np.clip(record, -EDGE, EDGE),
+        "^" if ill else "o",
+        markersize=11,
+        color=NON_MEMBER,
+        markeredgecolor="white",
+        clip_on=False,
+    )
     sure = model.predict_proba([record])[0, ill]
-    ax.set_title(f"{title}{'ill' if ill else 'healthy'}, sure to {sure:.2f}", fontsize="medium")
+    ax.set_title(f"{title}{'ill' if ill else 'healthy'}: {sure:.2f}", fontsize="medium")
     if not alone:
         ax.set(xticks=[], yticks=[], xlabel="", ylabel="")
     return ax
@@ -109,7 +116,7 @@ def plot_cards(model: ClassifierMixin, records: np.ndarray, ill: np.ndarray) -> 
         ax.set_axis_off()
     for i, (ax, record, diagnosis) in enumerate(zip(axes.flat, records, ill)):
         ax.set_axis_on()
-        plot_card(model, record, int(diagnosis), ax=ax, title=f"{i}: ")
+        plot_card(model, record, int(diagnosis), ax=ax, title=f"{i} · ")
 
 
 def plot_threshold(members: np.ndarray, non_members: np.ndarray, threshold: float) -> None:
