@@ -111,7 +111,7 @@ def plot_card(model: ClassifierMixin, record: np.ndarray, ill: int, *, ax: Axes 
 def plot_cards(model: ClassifierMixin, records: np.ndarray, ill: np.ndarray) -> None:
     """Cards of several people, five in a row, numbered from 0; `records` `[n, 2]`, `ill` `[n]`."""
     n_rows = -(-len(ill) // 5)
-    _, axes = plt.subplots(n_rows, 5, figsize=(10, 2.15 * n_rows), squeeze=False, layout="constrained")
+    _, axes = plt.subplots(n_rows, 5, figsize=(7.8, 1.75 * n_rows), squeeze=False, layout="constrained")
     for ax in axes.flat:
         ax.set_axis_off()
     for i, (ax, record, diagnosis) in enumerate(zip(axes.flat, records, ill)):
