@@ -20,7 +20,22 @@ from mia_helpers.course.exercises import (
     target_training,
     theory,
 )
+from mia_helpers.course.patients import draw_patients
 from mia_helpers.metrics import auc
+
+
+def draw_people(seed):
+    (records, ill), (others, their_ill) = draw_patients(200, seed), draw_patients(200, seed + 50_000)
+    return np.vstack([records, others]), np.concatenate([ill, their_ill])
+
+
+def play(seed):
+    """A target that is a little surer of its members, with 200 of them first."""
+    return np.random.default_rng(seed).random(400) ** np.where(np.arange(400) < 200, 0.2, 0.6)
+
+
+def exercise_1_1(my_rule):
+    theory.exercise_1_1(my_rule, draw_people, play)
 
 
 def slipped_sigmas(phi, mask):
@@ -35,8 +50,38 @@ def sigma_in_twice(phi, mask):
 
 
 WRONG = [
-    (theory.exercise_1_1, lambda tpr, fpr, prior: (tpr + 1 - fpr) / 2, r"accuracy\(1.0, 0.01, 0.001\) gives 0.995"),
+    (exercise_1_1, lambda records, ill, sure: sure >= 0.8, "does what you ask for depend on where the person stands"),
+    (exercise_1_1, lambda records, ill, sure: np.ones(400, dtype=bool), "who says the same of everybody"),
+    (exercise_1_1, lambda records, ill, sure: np.arange(400) < 200, r"yours [+-]0\.0"),
+    (exercise_1_1, lambda records, ill, sure: sure, "True or False of each of the 400 people"),
+    (exercise_1_1, lambda records, ill, sure: sure.mean() > 0.8, r"values of shape \(\)"),
     (theory.exercise_1_2, lambda members, others: (members[:, None] > others).mean(), "do ties count half"),
+    (theory.exercise_1_2, lambda members, others: (members[:, None] < others).mean(), "which of the two must be higher"),
+    (theory.exercise_1_2, lambda members, others: (members[:, None] > others).sum(), "divide by the number of pairs"),
+    (theory.exercise_1_2, lambda members, others: (members[:, None] > others).mean(1), r"values of shape \(40,\)"),
+    (
+        theory.exercise_1_3,
+        lambda tpr, fpr, prior: (tpr + 1 - fpr) / 2,
+        r"accuracy\(1.0, 0.01, 0.001\) gives 0.995.*the prior",
+    ),
+    (theory.exercise_1_3, lambda tpr, fpr, prior: tpr * prior + fpr * (1 - prior), "those that it does not accuse"),
+    (
+        theory.exercise_1_4,
+        lambda accused, was_in: (accused & ~was_in).sum(0) / accused.sum(0),
+        "the accusations that are false",
+    ),
+    (
+        theory.exercise_1_4,
+        lambda accused, was_in: (accused & was_in).sum(0) / was_in.sum(0),
+        "which is the true-positive rate",
+    ),
+    (theory.exercise_1_4, lambda accused, was_in: accused.mean(0), "only those trained without them can be wrong"),
+    (
+        theory.exercise_1_4,
+        lambda accused, was_in: (accused & ~was_in).mean(0),
+        "divide by the number of those trained without",
+    ),
+    (theory.exercise_1_4, lambda accused, was_in: accused[~was_in].mean(), r"values of shape \(\)"),
     (target_training.exercise_2_1, lambda n_classes: math.log(n_classes), "not the loss at probability 1"),
     (target_training.exercise_2_2, lambda n_members: 0.1, "not smaller than gap_of"),
     (target_training.exercise_2_2, lambda n_members: -0.1, "should be read better"),

@@ -265,6 +265,47 @@ def test_start_must_lie_on_the_slider(control, start):
     assert not control
 
 
+def test_two_sliders_are_swept_at_the_start_and_at_the_corners(monkeypatch, control):
+    monkeypatch.setenv("MIA_SWEEP_SLIDERS", "1")
+    calls = []
+
+    def draw(first, second):
+        calls.append((first, second))
+        plt.figure()
+
+    widgets.sliders(draw, low=(1, 5), high=(3, 9), step=(1, 1), start=(2, 8), names=("a", "b"))
+    assert calls == [(2, 8), (1, 5), (1, 9), (3, 5), (3, 9)]
+    assert plt.get_fignums() == [], "the sweep leaves no figures"
+    first, second = control["first"], control["second"]
+    assert [type(s).__name__ for s in (first, second)] == ["IntSlider", "IntSlider"]
+    assert [(s.min, s.max, s.step, s.value, s.description) for s in (first, second)] == [
+        (1, 3, 1, 2, "a"),
+        (5, 9, 1, 8, "b"),
+    ]
+    control["function"](first=3, second=5)
+    assert calls[-1] == (3, 5)
+
+
+def test_moving_either_of_two_sliders_draws(monkeypatch):
+    monkeypatch.delenv("MIA_SWEEP_SLIDERS", raising=False)
+    made, real = [], widgets.ipywidgets.FloatSlider
+    monkeypatch.setattr(widgets.ipywidgets, "FloatSlider", lambda **kw: made.append(real(**kw)) or made[-1])
+    calls = []
+    widgets.sliders(
+        lambda *place: calls.append(place), low=(0, 0), high=(1, 1), step=(0.5, 0.5), start=(0, 1), names=("a", "b")
+    )
+    made[1].value = 0.5
+    made[0].value = 1.0
+    assert calls == [(0, 1), (0, 0.5), (1, 0.5)]
+
+
+@pytest.mark.parametrize("start", [(2, 0), (0, -1), (0, float("nan"))])
+def test_both_starts_must_lie_on_their_sliders(control, start):
+    with pytest.raises(ValueError, match="start must lie between 0 and 1"):
+        widgets.sliders(print, low=(0, 0), high=(1, 1), step=(0.1, 0.1), start=start, names=("a", "b"))
+    assert not control
+
+
 # --- checkpoints
 
 

@@ -1,14 +1,18 @@
-"""Made-up patients in two dimensions, for notebook 01: data and drawing only."""
+"""Made-up patients in two dimensions, for notebook 01: data, drawing and counting only."""
+
+from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from scipy.stats import t as student
 from sklearn.base import ClassifierMixin
 
 from mia_helpers.plots import MEMBER, NEUTRAL, NON_MEMBER
 from mia_helpers.seeds import shifted
 
 CENTRES = np.array([[-0.8, -0.4], [0.8, 0.4]])  # healthy, ill; standard deviation 1 in both directions
+EDGE, N_GRID = 3.5, 60  # the maps reach so far (in s.d.), and are drawn on so many points a side
 
 
 def draw_patients(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -16,6 +20,24 @@ def draw_patients(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(shifted(seed))
     ill = rng.integers(0, 2, n)
     return CENTRES[ill] + rng.normal(size=(n, 2)), ill
+
+
+def own_rates(accused: np.ndarray, was_in: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each person's own true- and false-positive rate, `[N]` each.
+
+    Args:
+        accused: which of M models (rows) gave an answer that makes person n look like a member, bool `[M, N]`.
+        was_in: which of them were trained on person n, bool `[M, N]`.
+
+    Returns:
+        Of the models trained with a person, and of those trained without, the share that accuses them; NaN if there is none.
+    """
+    inside, outside = was_in.sum(0), (~was_in).sum(0)
+    caught, wrongly = (accused & was_in).sum(0), (accused & ~was_in).sum(0)
+    return (
+        np.divide(caught, inside, out=np.full(len(inside), np.nan), where=inside > 0),
+        np.divide(wrongly, outside, out=np.full(len(outside), np.nan), where=outside > 0),
+    )
 
 
 def plot_regions(
@@ -28,7 +50,7 @@ def plot_regions(
 ) -> Axes:
     """The model's probability of "ill" over the plane, the patients it was trained on, and one person as a star."""
     ax = ax or plt.subplots(figsize=(4, 3.6), layout="constrained")[1]
-    axis = np.linspace(-3.5, 3.5, 120)
+    axis = np.linspace(-EDGE, EDGE, N_GRID)
     grid = np.stack(np.meshgrid(axis, axis), axis=-1)
     probability = model.predict_proba(grid.reshape(-1, 2))[:, 1].reshape(grid.shape[:2])
     ax.contourf(axis, axis, probability, levels=np.linspace(0, 1, 11), cmap="PuOr_r", alpha=0.6)
@@ -38,8 +60,63 @@ def plot_regions(
         ax.scatter(x, y, marker=marker, s=18, color="black", alpha=0.6, linewidths=0)
     if person is not None:
         ax.plot(*person, "*", markersize=16, color=NON_MEMBER, markeredgecolor="white")
-    ax.set(xlim=(-3.5, 3.5), ylim=(-3.5, 3.5), xlabel="first measurement (s.d.)", ylabel="second measurement (s.d.)")
+    ax.set(xlim=(-EDGE, EDGE), ylim=(-EDGE, EDGE), xlabel="first measurement (s.d.)", ylabel="second measurement (s.d.)")
     return ax
+
+
+def plot_with_and_without(
+    with_person: ClassifierMixin,
+    without: ClassifierMixin,
+    points: np.ndarray,
+    ill: np.ndarray,
+    person: tuple[float, float],
+) -> None:
+    """Two maps side by side: trained with the star's record (left) and without it; quick enough to follow a slider."""
+    figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.7), sharey=True)
+    figure.subplots_adjust(left=0.08, right=0.99, bottom=0.14, top=0.92, wspace=0.06)  # a computed layout takes its time
+    for ax, model, name in zip(axes, (with_person, without), ("in training", "not in training")):
+        plot_regions(model, points, ill, ax=ax, person=person)
+        ax.set_title(f"star {name}: ill with probability {model.predict_proba([person])[0, 1]:.2f}")
+    axes[1].set_ylabel("")
+
+
+def plot_card(model: ClassifierMixin, record: np.ndarray, ill: int, *, ax: Axes | None = None, title: str = "") -> Axes:
+    """What the adversary sees of one person: the model's map, the person on it (or on its edge), the model's confidence.
+
+    Args:
+        model: the target.
+        record: two measurements, `[2]`.
+        ill: the person's true diagnosis, a triangle for ill and a circle for healthy.
+        ax: where to draw; default: a figure of its own.
+        title: stands before the diagnosis and the confidence.
+    """
+    alone = ax is None
+    ax = ax or plt.subplots(figsize=(3.9, 3.5), layout="constrained")[1]
+    plot_regions(model, np.empty((0, 2)), np.empty(0), ax=ax)
+    ax.plot(
+        *np.clip(record, -EDGE, EDGE),
+        "^" if ill else "o",
+        markersize=11,
+        color=NON_MEMBER,
+        markeredgecolor="white",
+        clip_on=False,
+    )
+    sure = model.predict_proba([record])[0, ill]
+    ax.set_title(f"{title}{'ill' if ill else 'healthy'}: {sure:.2f}", fontsize="medium")
+    if not alone:
+        ax.set(xticks=[], yticks=[], xlabel="", ylabel="")
+    return ax
+
+
+def plot_cards(model: ClassifierMixin, records: np.ndarray, ill: np.ndarray) -> None:
+    """Cards of several people, five in a row, numbered from 0; `records` `[n, 2]`, `ill` `[n]`."""
+    n_rows = -(-len(ill) // 5)
+    _, axes = plt.subplots(n_rows, 5, figsize=(7.8, 1.75 * n_rows), squeeze=False, layout="constrained")
+    for ax in axes.flat:
+        ax.set_axis_off()
+    for i, (ax, record, diagnosis) in enumerate(zip(axes.flat, records, ill)):
+        ax.set_axis_on()
+        plot_card(model, record, int(diagnosis), ax=ax, title=f"{i} · ")
 
 
 def plot_threshold(members: np.ndarray, non_members: np.ndarray, threshold: float) -> None:
@@ -66,3 +143,49 @@ def plot_threshold(members: np.ndarray, non_members: np.ndarray, threshold: floa
         aspect="equal",
         title=f"threshold {threshold:.2f}: TPR {point[1]:.2f}, FPR {point[0]:.2f}",
     )
+
+
+def plot_shares(share: np.ndarray) -> None:
+    """Share of members in each bin of a shadow's confidence, from low to high; more than half in the members' colour."""
+    _, ax = plt.subplots(figsize=(6, 2.8), layout="constrained")
+    ax.bar(range(len(share)), share, color=[MEMBER if s > 0.5 else NON_MEMBER for s in share])
+    ax.axhline(0.5, color="black", linestyle=":")
+    ax.set(xlabel="bin of the shadow's confidence, low to high", ylabel="share of members", ylim=(0, 1))
+
+
+def plot_sweep(wiggliness: Sequence[float], results: np.ndarray) -> None:
+    """Accuracies of the target (left) and the attack's AUC (right), means with 95 % intervals by Student's t.
+
+    Args:
+        wiggliness: W settings.
+        results: accuracy on members, on non-members, and AUC, `[W, T, 3]` for T targets each.
+    """
+    _, axes = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
+    n = results.shape[1]
+    mean, half = results.mean(1), student.ppf(0.975, n - 1) * results.std(1, ddof=1) / np.sqrt(n)
+    styles = ((axes[0], MEMBER, "members"), (axes[0], NON_MEMBER, "non-members"), (axes[1], "black", "attack"))
+    for column, (ax, colour, name) in enumerate(styles):
+        ax.errorbar(wiggliness, mean[:, column], half[:, column], color=colour, marker="o", capsize=3, label=name)
+    axes[0].set(xlabel="wiggliness", ylabel="accuracy of the target", xscale="log")
+    axes[1].set(xlabel="wiggliness", ylabel="AUC of the attack", xscale="log", ylim=(0.45, 1.02))
+    axes[0].legend(frameon=False)
+    axes[1].axhline(0.5, color="black", linestyle=":")
+
+
+def plot_own_rates(records: np.ndarray, ill: np.ndarray, own_fpr: np.ndarray) -> None:
+    """How often each person is accused by models without them: over all people (left), and where they stand (right).
+
+    Args:
+        records: two measurements each, `[N, 2]`. ill: diagnoses, `[N]`. own_fpr: shares of models, `[N]`.
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.5), width_ratios=(1.25, 1), layout="constrained")
+    left.hist(own_fpr, bins=np.linspace(0, 1, 21), color=NON_MEMBER, alpha=0.6)
+    left.axvline(own_fpr.mean(), color="black")
+    left.annotate("mean", (own_fpr.mean(), 1), (-4, -12), ("data", "axes fraction"), "offset points", ha="right")
+    left.set(xlabel="own false-positive rate", ylabel="people", xlim=(0, 1))
+    for label, marker in ((0, "o"), (1, "^")):
+        x, y = records[ill == label].T
+        dots = right.scatter(x, y, c=own_fpr[ill == label], marker=marker, s=20, cmap="viridis", vmin=0, vmax=1)
+    figure.colorbar(dots, ax=right, label="own false-positive rate")
+    right.set(xlim=(-EDGE, EDGE), ylim=(-EDGE, EDGE))
+    right.set(xlabel="first measurement (s.d.)", ylabel="second measurement (s.d.)")

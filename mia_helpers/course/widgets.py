@@ -1,10 +1,13 @@
 """Sliders on the course's figures. In print and on the web the static figure above each slider says the same."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import product
 
 import ipywidgets
 import matplotlib.pyplot as plt
+
+Pair = tuple[float, float]
 
 
 def slider(draw: Callable[[float], object], *, low: float, high: float, step: float, start: float, name: str) -> None:
@@ -16,14 +19,41 @@ def slider(draw: Callable[[float], object], *, low: float, high: float, step: fl
     Raises:
         ValueError: `start` is not between `low` and `high`.
     """
+    control = _control(low, high, step, start, name)
+    _sweep(draw, [(low,), (start,), (high,)])
+
+    def redraw(value: float) -> None:
+        draw(value)
+        plt.show()
+
+    ipywidgets.interact(redraw, value=control)
+
+
+def sliders(
+    draw: Callable[[float, float], object], *, low: Pair, high: Pair, step: Pair, start: Pair, names: tuple[str, str]
+) -> None:
+    """Show two sliders that call `draw(first, second)`; each argument is a pair, first slider first.
+
+    With `MIA_SWEEP_SLIDERS` set `draw` is first tried at the start and at the four corners.
+
+    Raises:
+        ValueError: a `start` is not between its `low` and `high`.
+    """
+    first, second = (_control(*setting) for setting in zip(low, high, step, start, names))
+    _sweep(draw, [start, *product(*zip(low, high))])
+
+    def redraw(first: float, second: float) -> None:
+        draw(first, second)
+        plt.show()
+
+    ipywidgets.interact(redraw, first=first, second=second)
+
+
+def _control(low: float, high: float, step: float, start: float, name: str) -> ipywidgets.Widget:
     if not low <= start <= high:
         raise ValueError(f"start must lie between {low} and {high}, got {start}")
-    if os.environ.get("MIA_SWEEP_SLIDERS"):
-        for value in (low, start, high):
-            draw(value)
-            plt.close("all")
     kind = ipywidgets.IntSlider if all(isinstance(v, int) for v in (low, high, step, start)) else ipywidgets.FloatSlider
-    control = kind(
+    return kind(
         value=start,
         min=low,
         max=high,
@@ -33,8 +63,10 @@ def slider(draw: Callable[[float], object], *, low: float, high: float, step: fl
         style={"description_width": "initial"},
     )
 
-    def redraw(value: float) -> None:
-        draw(value)
-        plt.show()
 
-    ipywidgets.interact(redraw, value=control)
+def _sweep(draw: Callable[..., object], places: Sequence[tuple]) -> None:
+    """Draw at each of `places` and close the figures, if `MIA_SWEEP_SLIDERS` is set."""
+    if os.environ.get("MIA_SWEEP_SLIDERS"):
+        for place in places:
+            draw(*place)
+            plt.close("all")
