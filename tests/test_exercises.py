@@ -33,13 +33,14 @@ def sigma_in_twice(phi, mask):
     return sigma, sigma
 
 
-def toy_auc(signal, members_wrong, others_wrong):
-    """The AUC of a signal for 100 members and 100 others by a model that is equally sure of all, and wrong about some."""
+def toy_auc(signal, members, others):
+    """The AUC of a signal for 100 members and 100 others, with the largest logit of each."""
     labels = np.arange(200) % 10
-    said = labels.copy()
-    said[:members_wrong] += 1
-    said[100 : 100 + others_wrong] += 1
-    return auc(signal(5 * np.eye(11)[said], labels), np.arange(200) < 100).value
+    logits = np.where(np.arange(200) < 100, members, others)[:, None] * np.eye(10)[labels]
+    return auc(signal(logits, labels), np.arange(200) < 100).value
+
+
+TARGET, BLIND = (10, 4), (5, 4)  # the target is surer of its members
 
 
 WRONG = [
@@ -75,13 +76,10 @@ WRONG = [
         "are members told by shadow_is_member",
     ),
     (attack.exercise_4_2, lambda signal: 0.05, "a constant signal leaves 0.050"),
-    (attack.exercise_4_2, lambda signal: toy_auc(signal, 0, 0) - 0.5, "members against letters on both"),
-    (attack.exercise_4_2, lambda signal: toy_auc(signal, 20, 0) - toy_auc(signal, 0, 0), "the wrong sign"),
-    (
-        attack.exercise_4_2,
-        lambda signal: toy_auc(signal, 0, 10) - toy_auc(signal, 20, 20),
-        "members against letters on both",
-    ),
+    (attack.exercise_4_2, lambda signal: toy_auc(signal, *TARGET), "leaves 0.500"),
+    (attack.exercise_4_2, lambda signal: toy_auc(signal, *TARGET) - 0.5, "max confidence leaves 0.500"),
+    (attack.exercise_4_2, lambda signal: toy_auc(signal, *BLIND) - toy_auc(signal, *TARGET), "the wrong sign"),
+    (attack.exercise_4_2, lambda signal: toy_auc(signal, 10, 9) - toy_auc(signal, 6, 5), "against letters on both"),
     (attack.exercise_4_3, lambda tpr, fpr, prior: tpr / (tpr + fpr), "of a million people"),
     (attack.exercise_4_3, lambda tpr, fpr, prior: (1 + tpr - fpr) / 2, "of a million people"),
     (defences.exercise_5_1, lambda new, old: (min(old), max(new)), "is it new minus old, pair by pair"),
@@ -125,7 +123,7 @@ def test_a_wrong_answer_is_told_why(check, answer, why, capsys):
 RIGHT = [
     (attack.exercise_4_1, lambda shadow, mask, target: target >= best_threshold(shadow, mask)),
     (attack.exercise_4_1, lambda shadow, mask, target: (target > 0.65).astype(int)),  # as good on the shadow
-    (attack.exercise_4_2, lambda signal: toy_auc(signal, 0, 0) - toy_auc(signal, 20, 0)),
+    (attack.exercise_4_2, lambda signal: toy_auc(signal, *TARGET) - toy_auc(signal, *BLIND)),
     (attack.exercise_4_3, lambda tpr, fpr, prior: 1 / (1 + fpr * (1 - prior) / (tpr * prior))),
 ]
 

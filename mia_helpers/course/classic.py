@@ -16,7 +16,7 @@ from mia_helpers.training import load_or_train
 CLASSIC = {"epochs": 50, "lr": 1e-4, "batch_size": 64}
 N_MEMBERS = N_NON_MEMBERS = 2_000
 SEEDS = {"target": 0, "shadow": 1, "blind": 2}
-N_BLIND = 4
+N_BLIND = 3
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def experiment(role: str, number: int = 0, progress: bool = True) -> Experiment:
         role: `"target"` (trained on the target's digits), `"shadow"` (on the adversary's), or `"blind"`: trained like the
             target, on digits that neither the target nor the shadow was trained on. The blind model has seen none of the
             target owner's digits, so what an attack "finds" in it cannot be membership.
-        number: which blind model, 0 … 3. From 1 on they are trained on other random parts of the adversary's digits, some of
+        number: which blind model, 0 … 2. From 1 on they are trained on other random parts of the adversary's digits, some of
             which the shadow has seen, too; none has seen a digit of the target's owner.
         progress: show a bar while it trains.
 
@@ -61,9 +61,9 @@ def experiment(role: str, number: int = 0, progress: bool = True) -> Experiment:
 
 
 def blind_models(progress: bool = True) -> list[Experiment]:
-    """All four blind models; those that are not in the cache are trained side by side, in processes with one thread each.
+    """All three blind models; those that are not in the cache are trained side by side, in processes with one thread each.
 
-    As many at a time as torch has threads here: four at once take less time than one after the other with all threads.
+    As many at a time as torch has threads here: side by side they take less time than one after the other with all threads.
     """
     tasks = (joblib.delayed(_blind)(number, seed_shift()) for number in range(N_BLIND))
     made = joblib.Parallel(n_jobs=torch.get_num_threads(), return_as="generator")(tasks)

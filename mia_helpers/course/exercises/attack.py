@@ -81,18 +81,19 @@ def exercise_4_2(beyond_blind: Callable[[Callable], float]) -> None:
         noise = beyond_blind(lambda logits, labels: np.zeros(len(labels)))
         if abs(noise) > 1e-9:
             return f"a constant signal leaves {noise:.3f}, but should leave 0; is the same taken off that was put in?"
-        wrong_answers = []
+        sure_of_others = []
 
         def spy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-            right = signals.correctness(logits, labels)
-            wrong_answers.append(1 - right.mean())
-            return right
+            """A signal that is perfect on the target, which alone is sure of all its members, and constant elsewhere."""
+            sure, first = signals.max_confidence(logits, labels), np.arange(len(labels)) < len(labels) / 2
+            sure_of_others.append(sure[~first].mean())
+            return first * (sure[first].mean() > 0.99)
 
-        # The target is right about all its members and agrees with itself about letters; the blind model is not so good.
-        if (sign := beyond_blind(spy)) < -0.005:
+        perfect = beyond_blind(spy)
+        if perfect < -0.25:
             return "it comes out with the wrong sign; is it the target's AUC minus the blind model's?"
-        if min(wrong_answers) > 0.01 or sign < 0.005:
-            return "the target's AUC minus the blind model's is asked for, members against letters on both"
+        if not 0.25 < perfect < 0.75 or min(sure_of_others) > 0.93:
+            return "the target's AUC minus the blind model's is asked for, members of the target against letters on both"
         if not -0.05 <= left <= 0.12:
             return f"max confidence leaves {left:.3f}; is the blind model's AUC (not ½) taken off the target's?"
         return None
