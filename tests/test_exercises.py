@@ -8,7 +8,6 @@ import pytest
 import torch
 from sklearn.tree import DecisionTreeClassifier
 
-from mia_helpers import signals
 from mia_helpers.course.exercises import (
     attack,
     audit_your_model,
@@ -21,7 +20,7 @@ from mia_helpers.course.exercises import (
     theory,
 )
 from mia_helpers.course.patients import draw_patients
-from mia_helpers.metrics import auc
+from mia_helpers.metrics import auc, best_threshold
 
 
 def draw_people(seed):
@@ -47,6 +46,16 @@ def sigma_in_twice(phi, mask):
     mean = np.where(mask, phi, 0).sum(0) / mask.sum(0)
     sigma = np.sqrt((np.where(mask, phi - mean, 0) ** 2).sum() / (mask.sum(0) - 1).sum())
     return sigma, sigma
+
+
+def toy_auc(signal, members, others):
+    """The AUC of a signal for 100 members and 100 others, with the largest logit of each."""
+    labels = np.arange(200) % 10
+    logits = np.where(np.arange(200) < 100, members, others)[:, None] * np.eye(10)[labels]
+    return auc(signal(logits, labels), np.arange(200) < 100).value
+
+
+TARGET, BLIND = (10, 4), (5, 4)  # the target is surer of its members
 
 
 WRONG = [
@@ -87,9 +96,37 @@ WRONG = [
     (target_training.exercise_2_2, lambda n_members: -0.1, "should be read better"),
     (shadow_training.exercise_3_1, lambda a, b: (a == b).mean(), "is e computed as in the text"),
     (shadow_training.exercise_3_2, lambda images: torch.rot90(images, 1, (2, 3)), "comes back at"),
-    (attack.exercise_4_1, lambda tpr, fpr, prior: tpr / (tpr + fpr), "of a million people"),
-    (attack.exercise_4_2, lambda signal: 0.05, "a constant signal should leave 0"),
-    (attack.exercise_4_2, lambda signal: 0.3 if signal is signals.max_confidence else 0.0, "is it target minus blind"),
+    (attack.exercise_4_1, lambda shadow, mask, target: print(0.8), "it prints, but returns None"),
+    (
+        attack.exercise_4_1,
+        lambda shadow, mask, target: best_threshold(shadow, mask),
+        "for each of the target's 400 examples",
+    ),
+    (attack.exercise_4_1, lambda shadow, mask, target: shadow[:200] >= 0.8, "for each of the target's 400 examples"),
+    (attack.exercise_4_1, lambda shadow, mask, target: target, "it returns numbers"),
+    (attack.exercise_4_1, lambda shadow, mask, target: target >= 0, "it calls everybody a member"),
+    (attack.exercise_4_1, lambda shadow, mask, target: target > 0.985, "it calls everybody a non-member"),
+    (attack.exercise_4_1, lambda shadow, mask, target: target < best_threshold(shadow, mask), "the wrong way round"),
+    (attack.exercise_4_1, lambda shadow, mask, target: target > best_threshold(shadow, mask), "≥, not >"),
+    (attack.exercise_4_1, lambda shadow, mask, target: target >= best_threshold(target, mask), "is the best on the target"),
+    (attack.exercise_4_1, lambda shadow, mask, target: target >= max(0.8, target.mean()), "from the shadow alone"),
+    (
+        attack.exercise_4_1,
+        lambda shadow, mask, target: target >= np.quantile(shadow, 0.4),
+        "where TPR − FPR on the shadow is",
+    ),
+    (
+        attack.exercise_4_1,
+        lambda shadow, mask, target: target >= best_threshold(shadow, np.arange(400) < 200),
+        "are members told by shadow_is_member",
+    ),
+    (attack.exercise_4_2, lambda signal: 0.05, "a constant signal leaves 0.050"),
+    (attack.exercise_4_2, lambda signal: toy_auc(signal, *TARGET), "leaves 0.500"),
+    (attack.exercise_4_2, lambda signal: toy_auc(signal, *TARGET) - 0.5, "max confidence leaves 0.500"),
+    (attack.exercise_4_2, lambda signal: toy_auc(signal, *BLIND) - toy_auc(signal, *TARGET), "the wrong sign"),
+    (attack.exercise_4_2, lambda signal: toy_auc(signal, 10, 9) - toy_auc(signal, 6, 5), "against letters on both"),
+    (attack.exercise_4_3, lambda tpr, fpr, prior: tpr / (tpr + fpr), "of a million people"),
+    (attack.exercise_4_3, lambda tpr, fpr, prior: (1 + tpr - fpr) / 2, "of a million people"),
     (defences.exercise_5_1, lambda new, old: (min(old), max(new)), "is it new minus old, pair by pair"),
     (defences.exercise_5_2, lambda s, n_classes: math.log(1 - s + s / n_classes), "expected 1.516"),
     (defences.exercise_5_3, lambda epsilon, delta, fpr: min(1, math.exp(epsilon) * fpr + delta), "the smaller of both"),
@@ -126,3 +163,17 @@ def test_a_wrong_answer_is_told_why(check, answer, why, capsys):
     number = check.__name__.removeprefix("exercise_").replace("_", ".")
     printed = capsys.readouterr().out
     assert printed.startswith(f"✗ exercise {number}, not yet: ") and re.search(why, printed)
+
+
+RIGHT = [
+    (attack.exercise_4_1, lambda shadow, mask, target: target >= best_threshold(shadow, mask)),
+    (attack.exercise_4_1, lambda shadow, mask, target: (target > 0.65).astype(int)),  # as good on the shadow
+    (attack.exercise_4_2, lambda signal: toy_auc(signal, *TARGET) - toy_auc(signal, *BLIND)),
+    (attack.exercise_4_3, lambda tpr, fpr, prior: 1 / (1 + fpr * (1 - prior) / (tpr * prior))),
+]
+
+
+@pytest.mark.parametrize(("check", "answer"), RIGHT, ids=[check.__name__ for check, *_ in RIGHT])
+def test_a_right_answer_passes_however_it_is_written(check, answer, capsys):
+    check(answer)
+    assert capsys.readouterr().out.startswith("✓ ")
