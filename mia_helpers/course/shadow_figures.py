@@ -27,12 +27,12 @@ def answers(values: ArrayLike, inside: ArrayLike, target: float | None = None, *
     Raises:
         ValueError: not one value and one bool for each shadow.
     """
-    values, inside = np.clip(np.asarray(values, dtype=float), *LIMITS), np.asarray(inside)
-    if values.ndim != 1 or values.shape != inside.shape or inside.dtype != bool:
-        raise ValueError(f"expected a value and a bool for each shadow, got {list(values.shape)}, {list(inside.shape)}")
+    phi, had = np.clip(np.asarray(values, dtype=np.float64), *LIMITS), np.asarray(inside)
+    if phi.ndim != 1 or phi.shape != had.shape or had.dtype != bool:
+        raise ValueError(f"expected a value and a bool for each shadow, got {list(phi.shape)}, {list(had.shape)}")
     most = 1
-    for rows, sign, colour, name in ((inside, 1, MEMBER, "had it"), (~inside, -1, NON_MEMBER, "had it not")):
-        counts, edges = np.histogram(values[rows], bins=N_BINS, range=LIMITS)
+    for rows, sign, colour, name in ((had, 1, MEMBER, "had it"), (~had, -1, NON_MEMBER, "had it not")):
+        counts, edges = np.histogram(phi[rows], bins=N_BINS, range=LIMITS)
         ax.bar(edges[:-1], sign * counts, width=np.diff(edges), align="edge", color=colour, alpha=0.7)
         ax.annotate(name, (0.01, 0.5 + 0.42 * sign), xycoords="axes fraction", color=colour, va="center", fontsize="small")
         most = max(most, int(counts.max()))
