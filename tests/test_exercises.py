@@ -6,6 +6,8 @@ import re
 import numpy as np
 import pytest
 import torch
+from scipy.special import expit
+from scipy.stats import norm
 from sklearn.tree import DecisionTreeClassifier
 
 from mia_helpers.course.exercises import (
@@ -37,15 +39,65 @@ def exercise_1_1(my_rule):
     theory.exercise_1_1(my_rule, draw_people, play)
 
 
-def slipped_sigmas(phi, mask):
-    values = np.where(mask, phi, np.nan)
-    return np.nanstd(values), np.nanstd(values)
+def lira_parts(phi, rows):
+    mean = np.where(rows, phi, 0).sum(0) / rows.sum(0)
+    residuals = np.where(rows, phi - mean, 0)
+    return mean, np.sqrt((residuals**2).sum() / (rows.sum(0) - 1).sum()), residuals
 
 
-def sigma_in_twice(phi, mask):
-    mean = np.where(mask, phi, 0).sum(0) / mask.sum(0)
-    sigma = np.sqrt((np.where(mask, phi - mean, 0) ** 2).sum() / (mask.sum(0) - 1).sum())
-    return sigma, sigma
+def offline(target, phi, inside):
+    mean, sigma, _ = lira_parts(phi, ~inside)
+    return norm.logcdf((target - mean) / sigma)
+
+
+def online(target, phi, inside):
+    (mean_in, s_in, _), (mean_out, s_out, _) = lira_parts(phi, inside), lira_parts(phi, ~inside)
+    return norm.logpdf(target, mean_in, s_in) - norm.logpdf(target, mean_out, s_out)
+
+
+def two_sided(target, phi, inside):
+    mean, sigma, _ = lira_parts(phi, ~inside)
+    return -norm.logpdf(target, mean, sigma)
+
+
+def offline_raw(target, phi, inside):
+    return norm.logcdf((target - lira_parts(phi, ~inside)[0]) / np.nanstd(np.where(inside, np.nan, phi)))
+
+
+def offline_zeros(target, phi, inside):
+    mean, _, residuals = lira_parts(phi, ~inside)
+    return norm.logcdf((target - mean) / residuals.std())
+
+
+def offline_by_itself(target, phi, inside):
+    mean, _, residuals = lira_parts(phi, ~inside)
+    return norm.logcdf((target - mean) / np.sqrt((residuals**2).sum(0) / ((~inside).sum(0) - 1)))
+
+
+def online_raw(target, phi, inside):
+    """As in code that is often copied: both σ from the raw answers of the in-shadows."""
+    sigma = np.nanstd(np.where(inside, phi, np.nan))
+    means = [lira_parts(phi, rows)[0] for rows in (inside, ~inside)]
+    return norm.logpdf(target, means[0], sigma) - norm.logpdf(target, means[1], sigma)
+
+
+def online_one_sigma(target, phi, inside):
+    (mean_in, s_in, _), (mean_out, _, _) = lira_parts(phi, inside), lira_parts(phi, ~inside)
+    return norm.logpdf(target, mean_in, s_in) - norm.logpdf(target, mean_out, s_in)
+
+
+def online_nearly(target, phi, inside):
+    sigmas = [np.sqrt((lira_parts(phi, rows)[2] ** 2).sum() / rows.sum()) for rows in (inside, ~inside)]
+    means = [lira_parts(phi, rows)[0] for rows in (inside, ~inside)]
+    return norm.logpdf(target, means[0], sigmas[0]) - norm.logpdf(target, means[1], sigmas[1])
+
+
+def on_probabilities(attack):
+    return lambda target, phi, inside: attack(expit(target), expit(phi), inside)
+
+
+def pairs(ratio, population):
+    return ratio[:, None] / population[None, :]
 
 
 def toy_auc(signal, members, others):
@@ -130,10 +182,37 @@ WRONG = [
     (defences.exercise_5_1, lambda new, old: (min(old), max(new)), "is it new minus old, pair by pair"),
     (defences.exercise_5_2, lambda s, n_classes: math.log(1 - s + s / n_classes), "expected 1.516"),
     (defences.exercise_5_3, lambda epsilon, delta, fpr: min(1, math.exp(epsilon) * fpr + delta), "the smaller of both"),
-    (many_shadows.exercise_6_1, slipped_sigmas, "are the examples' own means taken off"),
-    (many_shadows.exercise_6_1, sigma_in_twice, "does it come from the out-shadows"),
-    (many_shadows.exercise_6_2, lambda ratio, z, gamma: (ratio[:, None] / z > gamma).mean(1), "the first scores are"),
-    (many_shadows.exercise_6_2, lambda ratio, z, gamma: (ratio[:, None] / z >= gamma).mean(), "one score for each of 30"),
+    (many_shadows.exercise_6_1, two_sided, "this is two-sided"),
+    (many_shadows.exercise_6_1, lambda t, phi, inside: -two_sided(t, phi, inside), "high for ordinary answers"),
+    (many_shadows.exercise_6_1, lambda t, phi, inside: offline(t, phi, ~inside), "the in-shadows, which the offline attack"),
+    (many_shadows.exercise_6_1, offline_raw, "take each digit's own mean off first"),
+    (many_shadows.exercise_6_1, offline_zeros, "the zeros that stand for the other shadows"),
+    (many_shadows.exercise_6_1, offline_by_itself, "let all share one"),
+    (many_shadows.exercise_6_1, on_probabilities(offline), "use φ as it comes"),
+    (many_shadows.exercise_6_1, lambda t, phi, inside: np.exp(offline(t, phi, inside)), "norm.logcdf takes the logarithm"),
+    (many_shadows.exercise_6_1, lambda t, phi, inside: norm.ppf(np.exp(offline(t, phi, inside))), "now take log Φ"),
+    (
+        many_shadows.exercise_6_1,
+        lambda t, phi, inside: -7 * offline(t, phi, inside),
+        "order is turned round",
+    ),
+    (many_shadows.exercise_6_1, lambda t, phi, inside: print(offline(t, phi, inside)), "prints and returns None"),
+    (many_shadows.exercise_6_1, lambda t, phi, inside: offline(t, phi, inside)[:, None], r"got shape \[400, 1\]"),
+    (many_shadows.exercise_6_1, lambda t, phi, inside: np.where(t > 0, t, np.nan), "scores are NaN or infinite"),
+    (many_shadows.exercise_6_2, lambda t, phi, inside: online(t, phi, ~inside), "in and out are exchanged"),
+    (many_shadows.exercise_6_2, lambda t, phi, inside: np.exp(online(t, phi, inside)), "take their logarithm"),
+    (many_shadows.exercise_6_2, online_raw, "take each digit's own mean off first"),
+    (many_shadows.exercise_6_2, online_one_sigma, "each group has its own"),
+    (many_shadows.exercise_6_2, online_nearly, "almost: each mean uses up one value"),
+    (many_shadows.exercise_6_2, on_probabilities(online), "use φ as it comes"),
+    (many_shadows.exercise_6_2, two_sided, "only one of the two densities"),
+    (many_shadows.exercise_6_2, offline, "the first scores are"),
+    (many_shadows.exercise_6_3, lambda ratio, z, gamma: (pairs(ratio, z) > gamma).mean(1), "a tie counts"),
+    (many_shadows.exercise_6_3, lambda ratio, z, gamma: (1 / pairs(ratio, z) >= gamma).mean(1), "it is turned round"),
+    (many_shadows.exercise_6_3, lambda ratio, z, gamma: (pairs(ratio, z) >= 1 / gamma).mean(1), "on the wrong side"),
+    (many_shadows.exercise_6_3, lambda ratio, z, gamma: (pairs(ratio, z) >= 1).mean(1), "γ is not in it"),
+    (many_shadows.exercise_6_3, lambda ratio, z, gamma: (pairs(ratio, z) >= gamma).sum(1), "their share of the population"),
+    (many_shadows.exercise_6_3, lambda ratio, z, gamma: (pairs(ratio, z) >= gamma).mean(0), "one score for each of 30"),
     (other_models.exercise_8_1, lambda on_members, on_unseen: on_members - on_unseen, "counting pairs gives 0.55"),
     (
         other_models.exercise_8_2,

@@ -1,0 +1,78 @@
+"""What notebook 06 draws shows the numbers that it was given."""
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from mia_helpers.course import shadow_figures as figures
+from mia_helpers.metrics import Estimate
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    plt.close("all")
+
+
+def heights(ax):
+    return np.array([bar.get_height() for bar in ax.patches])
+
+
+def test_every_shadow_is_counted_once_up_or_down():
+    values, inside = np.array([-99, 0.5, 0.7, 3, 99]), np.array([True, True, True, False, False])
+    ax = figures.answers(values, inside, 5.0, ax=plt.subplots()[1])
+    found = heights(ax)
+    assert found[found > 0].sum() == 3 and found[found < 0].sum() == -2
+    assert found.max() == 2  # the two that fall into one bar
+    (line,) = [line for line in ax.lines if len(set(line.get_xdata())) == 1]
+    assert list(line.get_xdata()) == [5, 5]
+
+
+def test_a_target_beyond_the_axis_is_drawn_at_its_end():
+    ax = figures.answers([1.0, 2.0], np.array([True, False]), 1e4, ax=plt.subplots()[1])
+    assert max(line.get_xdata()[0] for line in ax.lines[1:]) == figures.LIMITS[1]
+
+
+@pytest.mark.parametrize(("values", "inside"), [([1.0, 2.0], [True]), ([[1.0]], [[True]]), ([1.0, 2.0], [1, 0])])
+def test_a_value_and_a_bool_for_each_shadow(values, inside):
+    with pytest.raises(ValueError, match="a value and a bool for each shadow"):
+        figures.answers(values, np.array(inside), ax=plt.subplots()[1])
+
+
+def test_a_card_shows_the_digit_and_the_answers():
+    image = np.random.default_rng(0).random((1, 28, 28))
+    figure = figures.card(image, [1.0, 2.0], np.array([True, False]), 3.0, "a 7")
+    left, right = figure.axes
+    assert np.array_equal(left.images[0].get_array(), image[0]) and right.get_title() == "a 7"
+
+
+def test_normal_values_lie_on_the_line_and_others_do_not():
+    rng = np.random.default_rng(0)
+    ax = figures.quantiles(
+        {"normal": 3 + 2 * rng.normal(size=9000), "skew": rng.exponential(size=9000)}, ax=plt.subplots()[1]
+    )
+    normal, skew = (np.abs(np.subtract(*line.get_data()))[20:-20].max() for line in ax.lines[:2])
+    assert normal < 0.15 < 0.5 < skew
+
+
+def test_curves_and_series_show_each_estimate():
+    some = {n: Estimate(n / 10, n / 10 - 0.1, n / 10 + 0.2) for n in (1, 2, 4)}
+    (ax,) = figures.strength({"one": some, "other": {2: some[2]}}).axes
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["1", "2", "4"]
+    points = [container[0].get_ydata() for container in ax.containers]
+    assert [list(y) for y in points] == [[0.1, 0.2, 0.4], [0.2]]
+
+    (ax,) = figures.series(
+        {"a": {"x": some[1], "y": some[2]}, "b": {"y": some[4], "x": some[1]}}, label="AUC", chance=0.5
+    ).axes
+    dots = [line.get_xdata() for line in ax.lines if line.get_marker() == "o"]
+    assert [list(x) for x in dots] == [[0.1, 0.2], [0.1, 0.4]]  # by name, not by position
+
+
+def test_exposure_has_two_bars_a_group():
+    (ax,) = figures.exposure([0.0, 0.5], [0.1, 0.2]).axes
+    assert list(heights(ax)) == [0.0, 0.5, 0.1, 0.2]
