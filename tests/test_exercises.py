@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 import torch
-from scipy.special import expit
+from scipy.special import expit, log_softmax, logsumexp, softmax
 from scipy.stats import norm
 from sklearn.tree import DecisionTreeClassifier
 
@@ -110,6 +110,27 @@ def toy_auc(signal, members, others):
 TARGET, BLIND = (10, 4), (5, 4)  # the target is surer of its members
 
 
+def lots(cut):
+    """A drawing of lots that gives each class's positions to `cut(rng, positions, n)` and joins what comes back."""
+
+    def drawn(labels, n, seed):
+        rng = np.random.default_rng(seed)
+        pairs = [cut(rng, np.flatnonzero(labels == c), n) for c in range(10)]
+        return tuple(np.concatenate(half) for half in zip(*pairs))
+
+    return drawn
+
+
+def whole_pile(labels, n, seed):
+    return np.split(np.random.default_rng(seed).permutation(len(labels))[: 20 * n], 2)
+
+
+def largest_on(values, truth, candidates):
+    """The largest advantage among `candidates`, and its position."""
+    found = [(values[truth] >= t).mean() - (values[~truth] >= t).mean() for t in candidates]
+    return max(found), int(np.argmax(found))
+
+
 WRONG = [
     (exercise_1_1, lambda records, ill, sure: sure >= 0.8, "does what you ask for depend on where the person stands"),
     (exercise_1_1, lambda records, ill, sure: np.ones(400, dtype=bool), "who says the same of everybody"),
@@ -143,11 +164,59 @@ WRONG = [
         "divide by the number of those trained without",
     ),
     (theory.exercise_1_4, lambda accused, was_in: accused[~was_in].mean(), r"values of shape \(\)"),
-    (target_training.exercise_2_1, lambda n_classes: math.log(n_classes), "not the loss at probability 1"),
+    (target_training.exercise_2_1, lambda labels, n, seed: np.arange(2 * n), "it should return two arrays"),
+    (target_training.exercise_2_1, lots(lambda rng, p, n: (p[:n], p[:n])), "digits in both groups: 200"),
+    (target_training.exercise_2_1, lots(lambda rng, p, n: (rng.choice(p[:20], n), p[20:])), "drawn twice"),
+    (target_training.exercise_2_1, whole_pile, "draw class by class"),
+    (target_training.exercise_2_1, lots(lambda rng, p, n: (p[:n], p[n : 2 * n])), "with another seed"),
+    (
+        target_training.exercise_2_1,
+        lots(lambda rng, p, n: np.split(np.random.default_rng().permutation(p)[: 2 * n], 2)),
+        "the same seed gives other members",
+    ),
+    (
+        target_training.exercise_2_1,
+        lots(lambda rng, p, n: np.split(np.sort(rng.permutation(p)[: 2 * n]), 2)),
+        "shuffle before you cut",
+    ),
     (target_training.exercise_2_2, lambda n_members: 0.1, "not smaller than gap_of"),
-    (target_training.exercise_2_2, lambda n_members: -0.1, "should be read better"),
-    (shadow_training.exercise_3_1, lambda a, b: (a == b).mean(), "is e computed as in the text"),
-    (shadow_training.exercise_3_2, lambda images: torch.rot90(images, 1, (2, 3)), "comes back at"),
+    (target_training.exercise_2_2, lambda n_members: -0.1, "is it members minus non-members"),
+    (target_training.exercise_2_2, lambda n_members: 0.99, "that is an accuracy"),
+    (target_training.exercise_2_2, lambda n_members: 0.0, "should be read better"),
+    (target_training.exercise_2_3, lambda z, y: log_softmax(z)[y], "the sum leaves the true class out"),
+    (target_training.exercise_2_3, lambda z, y: z[y] - np.delete(z, y).max(), "the largest of the other logits"),
+    (target_training.exercise_2_3, lambda z, y: z[y] - np.delete(z, y).sum(), "added up as they are"),
+    (target_training.exercise_2_3, lambda z, y: logsumexp(np.delete(z, y)) - z[y], "the sign is turned"),
+    (target_training.exercise_2_3, lambda z, y: z[0] - logsumexp(z[1:]), "and class 1, φ is"),
+    (target_training.exercise_2_3, lambda z, y: np.log(softmax(z)[y] / (1 - softmax(z)[y])), "p rounds to 1"),
+    (target_training.exercise_2_3, lambda z, y: math.log(softmax(z)[y] / (1 - float(softmax(z)[y]))), "p rounds to 1"),
+    (target_training.exercise_2_3, lambda z, y: z[y] - np.log(np.exp(np.delete(z, y)).sum()), "exp overflows"),
+    (target_training.exercise_2_4, lambda n_classes: math.log(n_classes), "a network that knows nothing"),
+    (target_training.exercise_2_4, lambda n_classes: math.e / (math.e + n_classes - 1), "minus its logarithm"),
+    (target_training.exercise_2_4, lambda n_classes: 1 - math.log(math.e + n_classes - 1), "the sign is turned"),
+    (target_training.exercise_2_4, lambda n_classes: math.log(math.e + n_classes) - 1, "n_classes - 1 other classes"),
+    (target_training.exercise_2_4, lambda n_classes: 1.461, r"floor\(2\) gives 1.461, which is not the loss"),
+    (shadow_training.exercise_3_1, lambda a, b: (a == b).mean(), "the agreement itself.*is e computed as in the text"),
+    (shadow_training.exercise_3_1, lambda a, b: ((a == b).mean() - 0.1) / 0.9, "not always a tenth"),
+    (shadow_training.exercise_3_1, lambda a, b: 0.5, "is e computed as in the text"),
+    (shadow_training.exercise_3_2, lambda images: torch.rot90(images, 1, (2, 3)), "still mirrored"),
+    (shadow_training.exercise_3_2, lambda images: torch.rot90(images, -1, (2, 3)), "still mirrored"),
+    (shadow_training.exercise_3_2, lambda images: images, "it is as it was"),
+    (shadow_training.exercise_3_2, lambda images: images.flip(2), "turned by 90 degrees"),
+    (shadow_training.exercise_3_2, lambda images: images.permute(3, 2, 1, 0), "swap the last two axes only"),
+    (shadow_training.exercise_3_3, lambda values, truth: values, "it should return one number"),
+    (shadow_training.exercise_3_3, lambda values, truth: values[truth].min(), "catches every member"),
+    (
+        shadow_training.exercise_3_3,
+        lambda values, truth: largest_on(values, truth, values)[0],
+        "is the largest advantage itself",
+    ),
+    (shadow_training.exercise_3_3, lambda values, truth: largest_on(values, truth, values)[1], "is no confidence"),
+    (
+        shadow_training.exercise_3_3,
+        lambda values, truth: np.linspace(0, 1, 101)[largest_on(values, truth, np.linspace(0, 1, 101))[1]],
+        "a grid of hundredths is too coarse",
+    ),
     (attack.exercise_4_1, lambda shadow, mask, target: print(0.8), "it prints, but returns None"),
     (
         attack.exercise_4_1,

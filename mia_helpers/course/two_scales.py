@@ -1,0 +1,69 @@
+"""One picture of notebook 02: the same answers as confidences and as logit confidences, and what each threshold gets."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+from scipy.special import expit, logit
+
+from mia_helpers import plots
+
+TAIL, BAND = 3.0, (4.0, 8.0)  # of φ: what members lack lies below the first, most of what they have more of in the second
+LIMITS = (-10.0, 30.0)  # of φ in the picture; what lies beyond is counted in the outermost bars
+TICKS = (0.5, 0.9, 0.99, 0.999, 0.9999)  # confidences that are marked above φ, as far apart as they are on its scale
+
+
+def advantages(member_values: ArrayLike, non_member_values: ArrayLike, thresholds: ArrayLike) -> np.ndarray:
+    """Members caught minus non-members accused, `[T]`, at each of `thresholds` `[T]` ("member" from there on).
+
+    Values are one-dimensional, in any order. The shares are taken of each group.
+    """
+    below = [
+        np.searchsorted(np.sort(np.asarray(values)), thresholds, side="left") / len(np.asarray(values))
+        for values in (member_values, non_member_values)
+    ]
+    return below[1] - below[0]
+
+
+def two_scales(member_phi: ArrayLike, non_member_phi: ArrayLike, threshold: float | None = None) -> Figure:
+    """Confidence (left) and logit confidence φ (right) of the true class: both groups above, advantages of thresholds below.
+
+    Args:
+        member_phi, non_member_phi: logit confidences `[N]` and `[M]`. threshold: of φ, a dashed line in all panels.
+
+    Members lack the tail, below φ = 3; most of what is missing there is in the band, φ = 4 … 8.
+    """
+    groups = [np.asarray(values, dtype=np.float64) for values in (member_phi, non_member_phi)]
+    figure, axes = plt.subplots(2, 2, figsize=(9, 4.8), sharex="col", height_ratios=(1.4, 1), layout="constrained")
+    columns = (
+        (axes[:, 0], expit, (0.0, 1.0), "confidence in the true class"),
+        (axes[:, 1], np.asarray, LIMITS, "logit confidence φ of the true class"),
+    )
+    for (top, bottom), scale, limits, name in columns:
+        members, non_members = (scale(values) for values in groups)
+        plots.confidence_histograms(members, non_members, ax=top, bins=40, limits=limits, label="", log=top is axes[0, 0])
+        grid = np.linspace(*limits, 2001)
+        bottom.plot(grid, advantages(members, non_members, grid), color="black", linewidth=1.4)
+        bottom.axhline(0, color=plots.NEUTRAL, linewidth=0.6)
+        bottom.set_xlabel(name)
+        for ax in (top, bottom):
+            ax.axvspan(limits[0], scale(TAIL), color=plots.NON_MEMBER, alpha=0.08, linewidth=0)
+            ax.axvspan(scale(BAND[0]), scale(BAND[1]), color=plots.MEMBER, alpha=0.15, linewidth=0)
+            if threshold is not None:
+                ax.axvline(scale(threshold), color="black", linestyle="--", linewidth=1)
+    axes[0, 1].get_legend().remove()
+    axes[1, 0].set_ylabel("advantage of the\nthreshold")
+    axes[1, 1].sharey(axes[1, 0])
+    _mark(axes[0, 1])
+    return figure
+
+
+def _mark(ax: Axes) -> None:
+    """Above the axis of φ, the confidences that belong to it; within it, the names of the two regions."""
+    above = ax.secondary_xaxis("top", functions=(np.asarray, np.asarray))
+    above.set_xticks([float(logit(p)) for p in TICKS], [f"{p:g}" for p in TICKS], fontsize="x-small", rotation=50, ha="left")
+    ax.annotate("confidence", (1, 1.03), xycoords="axes fraction", fontsize="x-small", ha="right")
+    ax.set_ylim(top=1.15 * ax.get_ylim()[1])
+    for x, name, colour in ((TAIL - 6.5, "tail", plots.NON_MEMBER), (sum(BAND) / 2, "band", plots.MEMBER)):
+        ax.annotate(name, (x, 0.97), xycoords=("data", "axes fraction"), color=colour, ha="center", va="top")

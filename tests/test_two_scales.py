@@ -1,0 +1,40 @@
+"""The picture of notebook 02: what a threshold gets is counted by hand, and both columns say the same."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from mia_helpers.course.two_scales import LIMITS, advantages, two_scales
+
+
+@pytest.fixture
+def phi():
+    rng = np.random.default_rng(0)
+    return rng.normal(9, 3, 300), rng.normal(6, 6, 200)
+
+
+def test_advantages_counted_by_hand():
+    found = advantages([1.0, 2.0, 3.0, 4.0], [2.0, 0.0], [0.0, 1.0, 2.0, 2.5, 5.0])
+    np.testing.assert_allclose(found, [0.0, 0.5, 0.25, 0.5, 0.0])  # "member" from the threshold on
+
+
+def test_advantages_are_those_of_each_threshold(phi):
+    thresholds = np.linspace(-5, 20, 37)
+    by_hand = [(phi[0] >= t).mean() - (phi[1] >= t).mean() for t in thresholds]
+    np.testing.assert_allclose(advantages(*phi, thresholds), by_hand, atol=1e-12)
+
+
+def test_both_columns_reach_the_same_advantage(phi):
+    figure = two_scales(*phi, threshold=4.0)
+    left, right = (ax.lines[0].get_ydata() for ax in (figure.axes[2], figure.axes[3]))
+    assert max(right) == pytest.approx(max(advantages(*phi, np.concatenate(phi))), abs=0.02)
+    assert max(left) == pytest.approx(max(right), abs=0.03)  # its grid is coarser in φ
+    plt.close(figure)
+
+
+@pytest.mark.parametrize("threshold", [None, *LIMITS])
+def test_a_threshold_is_drawn_in_every_panel_or_in_none(phi, threshold):
+    figure = two_scales(*phi, threshold=threshold)
+    dashed = [sum(line.get_linestyle() == "--" for line in ax.lines) for ax in figure.axes[:4]]
+    assert dashed == [int(threshold is not None)] * 4
+    plt.close(figure)
