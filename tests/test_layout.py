@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -92,3 +93,11 @@ np.savez(sys.argv[1], labels=y, is_member=np.arange(300) < 150, logits=z, featur
 assert main([sys.argv[1], "--at-fpr", "0.1"]) == 0
 """.replace("sys.argv[1]", repr(str(tmp_path / "outputs.npz")))
     assert not HEAVY & modules_after(code)
+
+
+def test_every_folder_of_modules_is_installed():
+    listed = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]["packages"]
+    there = {".".join(file.parent.relative_to(PACKAGE.parent).parts) for file in PACKAGE.rglob("*.py")} - {
+        "mia_helpers.assets"
+    }
+    assert set(listed) == there
