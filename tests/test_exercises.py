@@ -8,11 +8,15 @@ import pytest
 import torch
 from sklearn.tree import DecisionTreeClassifier
 
-from mia_helpers import signals
+from mia_helpers import masks, signals
+from mia_helpers.attacks import LiRAAttack
+from mia_helpers.bank import ShadowBank
+from mia_helpers.course import trial
 from mia_helpers.course.exercises import (
     attack,
     audit_your_model,
     defences,
+    defences_on_trial,
     many_shadows,
     other_adversaries,
     other_models,
@@ -21,6 +25,7 @@ from mia_helpers.course.exercises import (
     theory,
 )
 from mia_helpers.metrics import auc
+from mia_helpers.models import SmallClassifier
 
 
 def slipped_sigmas(phi, mask):
@@ -33,6 +38,31 @@ def sigma_in_twice(phi, mask):
     sigma = np.sqrt((np.where(mask, phi - mean, 0) ** 2).sum() / (mask.sum(0) - 1).sum())
     return sigma, sigma
 
+
+def leaking_bank(n_models=16, n=400):
+    """Members are read a little better than non-members, hard digits worse than easy ones."""
+    rng = np.random.default_rng(0)
+    mask = rng.random((n_models, n)).argsort(1) < n // 2
+    labels = rng.integers(0, 10, n)
+    logits = rng.normal(0, 0.3, (n_models, n, 10))
+    logits[:, np.arange(n), labels] += rng.normal(6, 3, n) + 2 * mask
+    return ShadowBank(logits, mask, labels)
+
+
+def exercise_7_2(break_mask):
+    defences_on_trial.exercise_7_2(break_mask, at_temperature_10, leaking_bank())
+
+
+def at_temperature_10(logits):
+    return masks.temperature(logits, 10.0)
+
+
+def through_the_mask(answer, bank, sign=1):
+    worn = ShadowBank(masks.to_logits(at_temperature_10(bank.logits)), bank.member_mask, bank.labels)
+    return sign * LiRAAttack().fit(worn).score(masks.to_logits(answer), bank.labels)
+
+
+ONE_FOR_ALL = SmallClassifier()
 
 WRONG = [
     (theory.exercise_1_1, lambda tpr, fpr, prior: (tpr + 1 - fpr) / 2, r"accuracy\(1.0, 0.01, 0.001\) gives 0.995"),
@@ -52,6 +82,27 @@ WRONG = [
     (many_shadows.exercise_6_1, sigma_in_twice, "does it come from the out-shadows"),
     (many_shadows.exercise_6_2, lambda ratio, z, gamma: (ratio[:, None] / z > gamma).mean(1), "the first scores are"),
     (many_shadows.exercise_6_2, lambda ratio, z, gamma: (ratio[:, None] / z >= gamma).mean(), "one score for each of 30"),
+    (
+        defences_on_trial.exercise_7_1,
+        lambda epsilon, delta, fpr: min(1, math.exp(epsilon) * fpr + delta),
+        "the smaller of both",
+    ),
+    (
+        exercise_7_2,
+        lambda answer, bank: LiRAAttack().fit(bank).score(masks.to_logits(answer), bank.labels),
+        "do the shadows' answers go through the same mask",
+    ),
+    (exercise_7_2, lambda answer, bank: through_the_mask(answer, bank, -1), "the wrong way round"),
+    (exercise_7_2, lambda answer, bank: answer[np.arange(400), bank.labels], "the same whoever was in the shadows"),
+    (exercise_7_2, lambda answer, bank: answer, r"one score for each of 400 digits, got shape \[400, 10\]"),
+    (defences_on_trial.exercise_7_3, lambda images, labels, seed: SmallClassifier(), "reads nothing leaks nothing"),
+    (defences_on_trial.exercise_7_3, lambda images, labels, seed: 0.9, "returns a float, not a trained network"),
+    (defences_on_trial.exercise_7_3, lambda images, labels, seed: ONE_FOR_ALL, "returns the same network twice"),
+    (
+        defences_on_trial.exercise_7_3,
+        lambda images, labels, seed: trial.train_one(images, labels, 0, epochs=1),
+        "hand the seed on",
+    ),
     (other_models.exercise_8_1, lambda on_members, on_unseen: on_members - on_unseen, "counting pairs gives 0.55"),
     (
         other_models.exercise_8_2,
@@ -81,3 +132,11 @@ def test_a_wrong_answer_is_told_why(check, answer, why, capsys):
     number = check.__name__.removeprefix("exercise_").replace("_", ".")
     printed = capsys.readouterr().out
     assert printed.startswith(f"✗ exercise {number}, not yet: ") and re.search(why, printed)
+
+
+def test_both_ways_through_a_mask_are_right(capsys):
+    exercise_7_2(through_the_mask)
+    exercise_7_2(lambda answer, bank: LiRAAttack().fit(bank).score(10 * masks.to_logits(answer), bank.labels))
+    exercise_7_2(lambda answer, bank: None)
+    printed = capsys.readouterr().out.splitlines()
+    assert [line[0] for line in printed] == ["✓", "✓", "…"]
