@@ -107,7 +107,7 @@ def test_a_farm_of_a_readers_own_defence():
 
 @pytest.mark.parametrize(
     ("fit", "said"),
-    [(lambda *a: None, "no defence of your own yet"), (lambda *a: 1 / 0, "stops with ZeroDivisionError")],
+    [(lambda *a: None, "No defence of your own yet"), (lambda *a: 1 / 0, "stops with ZeroDivisionError")],
 )
 def test_without_a_defence_of_ones_own_it_goes_on(fit, said, capsys):
     assert trial.own(fit) is None

@@ -353,7 +353,7 @@ def own(fit: Fit, n_models: int = N_MODELS) -> Case | None:
         print(f"Your defence stops with {type(error).__name__}: {error}")
         return None
     if not isinstance(model, nn.Module):
-        print("… no defence of your own yet: the picture stays as it is")
+        print("No defence of your own yet: the picture stays as it is.")
         return None
     return farm(fit, n_models, copies_for({"shift": 3}))  # it may have been trained on shifted digits
 
