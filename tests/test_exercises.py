@@ -10,10 +10,15 @@ from scipy.special import expit, log_softmax, logsumexp, softmax
 from scipy.stats import norm
 from sklearn.tree import DecisionTreeClassifier
 
+from mia_helpers import masks
+from mia_helpers.attacks import LiRAAttack
+from mia_helpers.bank import ShadowBank
+from mia_helpers.course import trial
 from mia_helpers.course.exercises import (
     attack,
     audit_your_model,
     defences,
+    defences_on_trial,
     many_shadows,
     other_adversaries,
     other_models,
@@ -23,6 +28,7 @@ from mia_helpers.course.exercises import (
 )
 from mia_helpers.course.patients import draw_patients
 from mia_helpers.metrics import auc, best_threshold
+from mia_helpers.models import SmallClassifier
 
 
 def draw_people(seed):
@@ -130,6 +136,31 @@ def largest_on(values, truth, candidates):
     found = [(values[truth] >= t).mean() - (values[~truth] >= t).mean() for t in candidates]
     return max(found), int(np.argmax(found))
 
+
+def leaking_bank(n_models=16, n=400):
+    """Members are read a little better than non-members, hard digits worse than easy ones."""
+    rng = np.random.default_rng(0)
+    mask = rng.random((n_models, n)).argsort(1) < n // 2
+    labels = rng.integers(0, 10, n)
+    logits = rng.normal(0, 0.3, (n_models, n, 10))
+    logits[:, np.arange(n), labels] += rng.normal(6, 3, n) + 2 * mask
+    return ShadowBank(logits, mask, labels)
+
+
+def exercise_7_2(break_mask):
+    defences_on_trial.exercise_7_2(break_mask, at_temperature_10, leaking_bank())
+
+
+def at_temperature_10(logits):
+    return masks.temperature(logits, 10.0)
+
+
+def through_the_mask(answer, bank, sign=1):
+    worn = ShadowBank(masks.to_logits(at_temperature_10(bank.logits)), bank.member_mask, bank.labels)
+    return sign * LiRAAttack().fit(worn).score(masks.to_logits(answer), bank.labels)
+
+
+ONE_FOR_ALL = SmallClassifier()
 
 WRONG = [
     (exercise_1_1, lambda records, ill, sure: sure >= 0.8, "does what you ask for depend on where the person stands"),
@@ -282,6 +313,27 @@ WRONG = [
     (many_shadows.exercise_6_3, lambda ratio, z, gamma: (pairs(ratio, z) >= 1).mean(1), "γ is not in it"),
     (many_shadows.exercise_6_3, lambda ratio, z, gamma: (pairs(ratio, z) >= gamma).sum(1), "their share of the population"),
     (many_shadows.exercise_6_3, lambda ratio, z, gamma: (pairs(ratio, z) >= gamma).mean(0), "one score for each of 30"),
+    (
+        defences_on_trial.exercise_7_1,
+        lambda epsilon, delta, fpr: min(1, math.exp(epsilon) * fpr + delta),
+        "the smaller of both",
+    ),
+    (
+        exercise_7_2,
+        lambda answer, bank: LiRAAttack().fit(bank).score(masks.to_logits(answer), bank.labels),
+        "do the shadows' answers go through the same mask",
+    ),
+    (exercise_7_2, lambda answer, bank: through_the_mask(answer, bank, -1), "the wrong way round"),
+    (exercise_7_2, lambda answer, bank: answer[np.arange(400), bank.labels], "the same whoever was in the shadows"),
+    (exercise_7_2, lambda answer, bank: answer, r"one score for each of 400 digits, got shape \[400, 10\]"),
+    (defences_on_trial.exercise_7_3, lambda images, labels, seed: SmallClassifier(), "reads nothing leaks nothing"),
+    (defences_on_trial.exercise_7_3, lambda images, labels, seed: 0.9, "returns a float, not a trained network"),
+    (defences_on_trial.exercise_7_3, lambda images, labels, seed: ONE_FOR_ALL, "returns the same network twice"),
+    (
+        defences_on_trial.exercise_7_3,
+        lambda images, labels, seed: trial.train_one(images, labels, 0, epochs=1),
+        "hand the seed on",
+    ),
     (other_models.exercise_8_1, lambda on_members, on_unseen: on_members - on_unseen, "counting pairs gives 0.55"),
     (
         other_models.exercise_8_2,
@@ -325,3 +377,11 @@ RIGHT = [
 def test_a_right_answer_passes_however_it_is_written(check, answer, capsys):
     check(answer)
     assert capsys.readouterr().out.startswith("✓ ")
+
+
+def test_both_ways_through_a_mask_are_right(capsys):
+    exercise_7_2(through_the_mask)
+    exercise_7_2(lambda answer, bank: LiRAAttack().fit(bank).score(10 * masks.to_logits(answer), bank.labels))
+    exercise_7_2(lambda answer, bank: None)
+    printed = capsys.readouterr().out.splitlines()
+    assert [line[0] for line in printed] == ["✓", "✓", "…"]

@@ -243,7 +243,7 @@ def test_slider_is_shown_with_its_range(monkeypatch, control, numbers, kind):
     assert (slider.min, slider.max, slider.step, slider.value, slider.description) == (low, high, step, start, "threshold")
     assert slider.continuous_update is False
     assert calls == []
-    control["function"](high)
+    control["function"](value=high)
     assert calls == [high]
 
 

@@ -21,12 +21,7 @@ def slider(draw: Callable[[float], object], *, low: float, high: float, step: fl
     """
     control = _control(low, high, step, start, name)
     _sweep(draw, [(low,), (start,), (high,)])
-
-    def redraw(value: float) -> None:
-        draw(value)
-        plt.show()
-
-    ipywidgets.interact(redraw, value=control)
+    _interact(draw, value=control)
 
 
 def sliders(
@@ -41,12 +36,7 @@ def sliders(
     """
     first, second = (_control(*setting) for setting in zip(low, high, step, start, names))
     _sweep(draw, [start, *product(*zip(low, high))])
-
-    def redraw(first: float, second: float) -> None:
-        draw(first, second)
-        plt.show()
-
-    ipywidgets.interact(redraw, first=first, second=second)
+    _interact(draw, first=first, second=second)
 
 
 def _control(low: float, high: float, step: float, start: float, name: str) -> ipywidgets.Widget:
@@ -62,6 +52,34 @@ def _control(low: float, high: float, step: float, start: float, name: str) -> i
         continuous_update=False,
         style={"description_width": "initial"},
     )
+
+
+def stops(draw: Callable[[str], object], *, options: Sequence[str], start: str, name: str) -> None:
+    """Show a slider over named stops that calls `draw(stop)`; with `MIA_SWEEP_SLIDERS` set every stop is tried first.
+
+    Raises:
+        ValueError: `start` is none of the options.
+    """
+    if start not in options:
+        raise ValueError(f"start must be one of {', '.join(options)}, got {start!r}")
+    _sweep(draw, [(option,) for option in options])
+    control = ipywidgets.SelectionSlider(
+        options=list(options),
+        value=start,
+        description=name,
+        continuous_update=False,
+        style={"description_width": "initial"},
+        layout={"width": "32em"},
+    )
+    _interact(draw, value=control)
+
+
+def _interact(draw: Callable[..., object], **controls: ipywidgets.Widget) -> None:
+    def redraw(**values: object) -> None:  # by name, in the order of the controls
+        draw(*values.values())
+        plt.show()
+
+    ipywidgets.interact(redraw, **controls)
 
 
 def _sweep(draw: Callable[..., object], places: Sequence[tuple]) -> None:

@@ -1,52 +1,19 @@
 """Checks for the exercises of notebook 07."""
 
 from collections.abc import Callable
-from math import e, isclose, log
+from math import e, isclose
 
 import numpy as np
-from scipy.stats import ttest_rel
+from torch import nn
 
+from mia_helpers.bank import ShadowBank
 from mia_helpers.course.checks import NOT_ATTEMPTED, exercise
+from mia_helpers.data import load_digits
+from mia_helpers.metrics import auc
+from mia_helpers.shadows import module_logits
 
 
-def exercise_7_1(paired_interval: Callable[[list[float], list[float]], tuple[float, float]]) -> None:
-    """The interval of a mean paired difference, against scipy's."""
-
-    def check() -> str | None:
-        rng = np.random.default_rng(0)
-        for n in (4, 7):
-            old = rng.normal(0.55, 0.02, n)
-            new = old - 0.01 + rng.normal(0, 0.004, n)
-            found = paired_interval(list(new), list(old))
-            if found is None:
-                return NOT_ATTEMPTED
-            expected = ttest_rel(new, old).confidence_interval(0.95)
-            if not np.allclose(found, (expected.low, expected.high), atol=1e-6):
-                return (
-                    f"of {n} pairs it gives {np.round(found, 4).tolist()}, expected "
-                    f"{np.round((expected.low, expected.high), 4).tolist()}; is it new minus old, pair by pair?"
-                )
-        return None
-
-    exercise("7.1", check, "what the pairs have in common drops out, and the interval gets narrower")
-
-
-def exercise_7_2(aim: Callable[[float, int], float]) -> None:
-    """The logit confidence at which the label-smoothed loss is lowest."""
-
-    def check() -> str | None:
-        if aim(0.2, 10) is None:
-            return NOT_ATTEMPTED
-        for epsilon, n_classes in ((0.2, 10), (0.1, 100), (0.5, 2)):
-            right, others = 1 - epsilon + epsilon / n_classes, epsilon * (n_classes - 1) / n_classes
-            if not isclose(aim(epsilon, n_classes), log(right / others), rel_tol=1e-6):
-                return f"aim({epsilon}, {n_classes}) gives {aim(epsilon, n_classes):.4g}, expected {log(right / others):.4g}"
-        return None
-
-    exercise("7.2", check, "smoothing puts a target where there was none, and members are pulled to it")
-
-
-def exercise_7_3(best_tpr: Callable[[float, float, float], float]) -> None:
+def exercise_7_1(best_tpr: Callable[[float, float, float], float]) -> None:
     """The most that any attack can catch in a differentially private model."""
 
     def check() -> str | None:
@@ -63,4 +30,70 @@ def exercise_7_3(best_tpr: Callable[[float, float, float], float]) -> None:
                 return f"best_tpr{arguments} gives {found:.4g}, expected {expected:.4g}; the smaller of both limits counts"
         return None
 
-    exercise("7.3", check, "at ε = 1 and an FPR of 1 % nobody catches more than 3 % of the members; at ε = 8 almost all")
+    exercise("7.1", check, "at ε = 1 and an FPR of 1 % nobody catches more than 3 % of the members; at ε = 8 almost all")
+
+
+def exercise_7_2(
+    break_mask: Callable[[np.ndarray, ShadowBank], np.ndarray],
+    hide: Callable[[np.ndarray], np.ndarray],
+    bank: ShadowBank,
+) -> None:
+    """An attack on masked answers, with each model of the bank as the masked target once."""
+
+    def check() -> str | None:
+        found = []
+        for t in range(len(bank)):
+            shadows = bank.without(t)
+            scores = break_mask(hide(bank.logits[t]), shadows)
+            if scores is None:
+                return NOT_ATTEMPTED
+            if np.shape(scores) != (n := len(bank.labels),):
+                return f"it should return one score for each of {n} digits, got shape {list(np.shape(scores))}"
+            if t == 0:
+                nobody = ShadowBank(shadows.logits, shadows.member_mask[:, ::-1], shadows.labels)
+                if np.array_equal(np.nan_to_num(scores), np.nan_to_num(break_mask(hide(bank.logits[t]), nobody))):
+                    return (
+                        "the scores are the same whoever was in the shadows: it judges all digits alike, and does not use "
+                        "what the bank knows about each"
+                    )
+            found.append(auc(np.nan_to_num(scores), bank.member_mask[t]).value)
+        mean = np.mean(found)
+        if mean < 0.45:
+            return f"its AUC is {mean:.2f}: the wrong way round, high scores should mean member"
+        if mean < 0.56:
+            return (
+                f"its AUC is {mean:.2f}, hardly better than a coin: do the shadows' answers go through the same mask as the "
+                "target's before the two are compared? Or can you undo the mask?"
+            )
+        return None
+
+    exercise("7.2", check, "a mask that the adversary can copy or undo hides little: the shadows wear it, too")
+
+
+def exercise_7_3(my_defence: Callable[[np.ndarray, np.ndarray, int], nn.Module]) -> None:
+    """A defence of the reader's own: it trains, differs from seed to seed, and still reads digits."""
+
+    def check() -> str | None:
+        other = load_digits("shadow").split(1000, 1000, seed=0)[0]
+        images, labels = other.images.numpy(), other.labels.numpy()
+        answers, models = [], []
+        for seed in (0, 1):
+            model = my_defence(images[:500].copy(), labels[:500].copy(), seed)
+            if model is None:
+                return NOT_ATTEMPTED
+            if not isinstance(model, nn.Module):
+                return f"it returns a {type(model).__name__}, not a trained network; trial.train_one returns one"
+            models.append(model)
+            answers.append(module_logits(model, images[500:]))
+        if models[0] is models[1]:
+            return "it returns the same network twice; each call has to train a new one"
+        if answers[0].shape != (500, 10):
+            return f"asked about 500 digits, the network returns {list(answers[0].shape)}, not ten logits for each"
+        if np.array_equal(answers[0], answers[1]):
+            return "two seeds give the same network; hand the seed on to the training"
+        accuracy = (answers[0].argmax(1) == labels[500:]).mean()
+        if accuracy < 0.5:
+            return f"it reads {accuracy:.0%} of unseen digits; a network that reads nothing leaks nothing, and is no defence"
+        return None
+
+    exercise("7.3", check, "it trains and reads; where it lands the picture below will show")
