@@ -1,7 +1,7 @@
 """Eight models for each recipe: each is a target once, and once the shadow of the one before it.
 
 What notebook 05 keeps out of sight: whose digits a model is trained on, the knobs of a training, and who attacks whom. Even
-models belong to the owner's half of the digits, odd ones to the adversary's, so that no target shares a digit with its shadow.
+models belong to the owner's half of the digits, odd ones to the adversary's, so that target and shadow share no digit.
 """
 
 from collections.abc import Callable, Iterator
