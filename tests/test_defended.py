@@ -1,11 +1,13 @@
 """The eight models of notebook 05: who attacks whom, what is compared with what, and the knobs."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
 from mia_helpers.attacks import ThresholdAttack
 from mia_helpers.course import defended
-from mia_helpers.course.defended import Models, attacked, train, with_wrong_labels
+from mia_helpers.course.defended import Models, attacked, plot_knobs, train, with_wrong_labels
+from mia_helpers.metrics import Estimate
 
 SMALL = {"n_models": 2, "n_members": 40, "epochs": 1}
 
@@ -95,11 +97,15 @@ def test_the_threshold_comes_from_the_shadows_given():
     assert (found["advantage"] < 1).all()
 
 
-def test_a_mask_changes_the_answers_and_nothing_else():
-    models = by_hand()
-    hidden = models.masked(lambda logits: np.zeros_like(logits))
-    assert not hidden.logits.any() and hidden.member_mask is models.member_mask
-    np.testing.assert_array_equal(attacked(hidden, ThresholdAttack())["AUC"], 0.5)
+def test_the_figure_shows_every_setting_of_every_knob():
+    line = {x: Estimate(0.5, 0.5 - x / 10, 0.5 + x / 10) for x in (0.25, 1, 2)}
+    figure = plot_knobs({"width": {"": line}, "share": {"one": line, "other": line}}, label="AUC", linear=["share"])
+    first, second = figure.axes
+    assert (first.get_xscale(), second.get_xscale()) == ("log", "linear")
+    assert [tick.get_text() for tick in first.get_xticklabels()] == ["0.25", "1", "2"]
+    assert first.get_legend() is None and [t.get_text() for t in second.get_legend().get_texts()] == ["one", "other"]
+    assert first.get_ylabel() == "AUC"
+    plt.close(figure)
 
 
 def test_wrong_labels_are_wrong_and_as_many_as_asked_for():

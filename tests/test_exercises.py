@@ -34,6 +34,8 @@ def sigma_in_twice(phi, mask):
     return sigma, sigma
 
 
+FIRST = np.tile(np.eye(10)[0], (10, 1))  # ten answers, all for class 0
+
 WRONG = [
     (theory.exercise_1_1, lambda tpr, fpr, prior: (tpr + 1 - fpr) / 2, r"accuracy\(1.0, 0.01, 0.001\) gives 0.995"),
     (theory.exercise_1_2, lambda members, others: (members[:, None] > others).mean(), "do ties count half"),
@@ -45,9 +47,20 @@ WRONG = [
     (attack.exercise_4_1, lambda tpr, fpr, prior: tpr / (tpr + fpr), "of a million people"),
     (attack.exercise_4_2, lambda signal: 0.05, "a constant signal should leave 0"),
     (attack.exercise_4_2, lambda signal: 0.3 if signal is signals.max_confidence else 0.0, "is it target minus blind"),
-    (defences.exercise_5_1, lambda new, old: (min(old), max(new)), "is it new minus old, pair by pair"),
-    (defences.exercise_5_2, lambda s, n_classes: math.log(1 - s + s / n_classes), "expected 1.516"),
-    (defences.exercise_5_3, lambda epsilon, delta, fpr: min(1, math.exp(epsilon) * fpr + delta), "the smaller of both"),
+    (defences.exercise_5_1, lambda right, is_member: right[is_member].mean(), "two numbers, advantage and accuracy"),
+    (defences.exercise_5_1, lambda right, is_member: (right[is_member].mean(), 0.5), "a share of its own group"),
+    (
+        defences.exercise_5_1,
+        lambda right, is_member: (right[is_member].mean() - right[~is_member].mean(), (right == is_member).mean()),
+        "is the pool balanced",
+    ),
+    (defences.exercise_5_2, lambda: (np.eye(10), np.eye(10)), r"no gap, but the loss threshold's AUC is only 0\.50"),
+    (defences.exercise_5_2, lambda: (9 * FIRST, 3 * np.roll(FIRST, 1, axis=1)), "there is a gap"),
+    (defences.exercise_5_2, lambda: (3 * FIRST, 9 * FIRST), "the wrong way round"),
+    (defences.exercise_5_2, lambda: (9 * FIRST[0], 3 * FIRST[0]), r"it needs \[n, 10\]"),
+    (defences.exercise_5_3, lambda: {"colour": 3}, "unknown knob colour"),
+    (defences.exercise_5_3, lambda: {"n_members": 20, "epochs": 1}, "too often wrong"),
+    (defences.exercise_5_3, lambda: {"n_members": 125}, "it still leaks"),
     (many_shadows.exercise_6_1, slipped_sigmas, "are the examples' own means taken off"),
     (many_shadows.exercise_6_1, sigma_in_twice, "does it come from the out-shadows"),
     (many_shadows.exercise_6_2, lambda ratio, z, gamma: (ratio[:, None] / z > gamma).mean(1), "the first scores are"),

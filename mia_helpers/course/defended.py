@@ -4,20 +4,23 @@ What notebook 05 keeps out of sight: whose digits a model is trained on, the kno
 models belong to the owner's half of the digits, odd ones to the adversary's, so that target and shadow share no digit.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property, partial
 
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from mia_helpers import plots
 from mia_helpers.attacks import Attack
 from mia_helpers.bank import ShadowBank
 from mia_helpers.data import ImageSet, load_digits
 from mia_helpers.inputs import whole_number
-from mia_helpers.metrics import auc
+from mia_helpers.metrics import Estimate, auc
 from mia_helpers.models import SmallClassifier
 from mia_helpers.shadows import train_shadows
 from mia_helpers.training import fit
@@ -59,10 +62,6 @@ class Models:
     def gap(self) -> np.ndarray:
         """Accuracy on members minus accuracy on the others, by the labels in the records, `[T]`."""
         return self._right(self.member_mask, self.labels) - self._right(~self.member_mask, self.labels)
-
-    def masked(self, hide: Callable[[np.ndarray], np.ndarray]) -> "Models":
-        """The same models behind a mask: `hide` takes logits `[T, N, 10]` and returns what can be made of the answers."""
-        return replace(self, logits=np.asarray(hide(self.logits)))
 
     def _right(self, group: np.ndarray, labels: np.ndarray) -> np.ndarray:
         right = self.logits.argmax(-1) == labels
@@ -169,3 +168,35 @@ def _fit(
         patience=patience,
         progress=False,
     ).model
+
+
+def plot_knobs(
+    panels: Mapping[str, Mapping[str, Mapping[float, Estimate]]], *, label: str, linear: Collection[str] = ()
+) -> Figure:
+    """One panel a knob: what a setting does to a measured quantity, with intervals.
+
+    Args:
+        panels: knob -> name of a line -> setting -> estimate. The knobs' axes are logarithmic but for those in `linear`.
+        label: of the vertical axis.
+    """
+    figure, axes = plt.subplots(
+        1, len(panels), figsize=(2.6 * len(panels), 3), sharey=True, layout="constrained", squeeze=False
+    )
+    for ax, (knob, lines) in zip(axes[0], panels.items()):
+        for i, (name, points) in enumerate(lines.items()):
+            shift = 1 + 0.06 * i  # lines that share a setting do not hide each other's intervals
+            x = np.array(list(points), dtype=float) * (1 if knob in linear else shift)
+            low, value, high = np.transpose([(e.low, e.value, e.high) for e in points.values()])
+            style = {"color": plots.SERIES[i], "linestyle": ("-", "--")[i % 2]}
+            ax.errorbar(x, value, [value - low, high - value], fmt="o", capsize=3, label=name, **style)
+        settings = sorted({x for points in lines.values() for x in points})
+        if knob not in linear:
+            ax.set_xscale("log")
+            ax.set_xticks([], minor=True)
+        ax.set_xticks(settings, [f"{x:,g}" for x in settings])
+        ax.axhline(0.5, color=plots.NEUTRAL, linestyle=":", linewidth=1.2)
+        ax.set_xlabel(knob)
+        if len(lines) > 1:
+            ax.legend(frameon=False, fontsize="small")
+    axes[0, 0].set_ylabel(label)
+    return figure
