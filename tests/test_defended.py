@@ -99,7 +99,9 @@ def test_the_threshold_comes_from_the_shadows_given():
 
 def test_the_figure_shows_every_setting_of_every_knob():
     line = {x: Estimate(0.5, 0.5 - x / 10, 0.5 + x / 10) for x in (0.25, 1, 2)}
-    figure = plot_knobs({"width": {"": line}, "share": {"one": line, "other": line}}, label="AUC", linear=["share"])
+    figure = plot_knobs(
+        {"width": {"": line}, "share": {"one": line, "other": line}}, label="AUC", chance=0.5, linear=["share"]
+    )
     first, second = figure.axes
     assert (first.get_xscale(), second.get_xscale()) == ("log", "linear")
     assert [tick.get_text() for tick in first.get_xticklabels()] == ["0.25", "1", "2"]

@@ -7,6 +7,7 @@ models belong to the owner's half of the digits, odd ones to the adversary's, so
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -68,7 +69,7 @@ class Models:
         return (right & group).sum(1) / group.sum(1)
 
 
-def train(*, n_models: int = N_MODELS, n_members: int = 500, wrong_labels: float = 0.0, **knobs: float) -> Models:
+def train(*, n_models: int = N_MODELS, n_members: int = 500, wrong_labels: float = 0.0, **knobs: Any) -> Models:
     """Train `n_models` models by one recipe, or read them from the cache.
 
     The same call gives the same members and the same random numbers whatever the knobs, so that recipes can be compared
@@ -171,7 +172,7 @@ def _fit(
 
 
 def plot_knobs(
-    panels: Mapping[str, Mapping[str, Mapping[float, Estimate]]], *, label: str, linear: Collection[str] = ()
+    panels: Mapping[str, Mapping[str, Mapping[float, Estimate]]], *, label: str, chance: float, linear: Collection[str] = ()
 ) -> Figure:
     """One panel a knob: what a setting does to a measured quantity, with intervals.
 
@@ -194,7 +195,7 @@ def plot_knobs(
             ax.set_xscale("log")
             ax.set_xticks([], minor=True)
         ax.set_xticks(settings, [f"{x:,g}" for x in settings])
-        ax.axhline(0.5, color=plots.NEUTRAL, linestyle=":", linewidth=1.2)
+        ax.axhline(chance, color=plots.NEUTRAL, linestyle=":", linewidth=1.2)
         ax.set_xlabel(knob)
         if len(lines) > 1:
             ax.legend(frameon=False, fontsize="small")

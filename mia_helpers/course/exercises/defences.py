@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from math import isclose
+from typing import Any
 
 import numpy as np
 
@@ -60,7 +61,7 @@ def exercise_5_2(no_gap: Callable[[], tuple[np.ndarray, np.ndarray]]) -> None:
     exercise("5.2", check, "no gap, and every member given away: an accuracy sees which side of a line, a loss sees how far")
 
 
-def exercise_5_3(own_recipe: Callable[[], Mapping[str, float]]) -> None:
+def exercise_5_3(own_recipe: Callable[[], Mapping[str, Any]]) -> None:
     """A recipe that leaks less than early stopping does on most draws, and is about as accurate as no defence."""
 
     def check() -> str | None:
