@@ -162,6 +162,9 @@ def through_the_mask(answer, bank, sign=1):
 
 ONE_FOR_ALL = SmallClassifier()
 
+
+FIRST = np.tile(np.eye(10)[0], (10, 1))  # ten answers, all for class 0
+
 WRONG = [
     (exercise_1_1, lambda records, ill, sure: sure >= 0.8, "does what you ask for depend on where the person stands"),
     (exercise_1_1, lambda records, ill, sure: np.ones(400, dtype=bool), "who says the same of everybody"),
@@ -279,9 +282,20 @@ WRONG = [
     (attack.exercise_4_2, lambda signal: toy_auc(signal, 10, 9) - toy_auc(signal, 6, 5), "against letters on both"),
     (attack.exercise_4_3, lambda tpr, fpr, prior: tpr / (tpr + fpr), "of a million people"),
     (attack.exercise_4_3, lambda tpr, fpr, prior: (1 + tpr - fpr) / 2, "of a million people"),
-    (defences.exercise_5_1, lambda new, old: (min(old), max(new)), "is it new minus old, pair by pair"),
-    (defences.exercise_5_2, lambda s, n_classes: math.log(1 - s + s / n_classes), "expected 1.516"),
-    (defences.exercise_5_3, lambda epsilon, delta, fpr: min(1, math.exp(epsilon) * fpr + delta), "the smaller of both"),
+    (defences.exercise_5_1, lambda right, is_member: right[is_member].mean(), "two numbers, advantage and accuracy"),
+    (defences.exercise_5_1, lambda right, is_member: (right[is_member].mean(), 0.5), "a share of its own group"),
+    (
+        defences.exercise_5_1,
+        lambda right, is_member: (right[is_member].mean() - right[~is_member].mean(), (right == is_member).mean()),
+        "is the pool balanced",
+    ),
+    (defences.exercise_5_2, lambda: (np.eye(10), np.eye(10)), r"no gap, but the loss threshold's AUC is only 0\.50"),
+    (defences.exercise_5_2, lambda: (9 * FIRST, 3 * np.roll(FIRST, 1, axis=1)), "there is a gap"),
+    (defences.exercise_5_2, lambda: (3 * FIRST, 9 * FIRST), "the wrong way round"),
+    (defences.exercise_5_2, lambda: (9 * FIRST[0], 3 * FIRST[0]), r"it needs \[n, 10\]"),
+    (defences.exercise_5_3, lambda: {"colour": 3}, "unknown knob colour"),
+    (defences.exercise_5_3, lambda: {"epochs": 1}, "too often wrong"),
+    (defences.exercise_5_3, lambda: {"n_members": 125}, "it still leaks"),
     (many_shadows.exercise_6_1, two_sided, "this is two-sided"),
     (many_shadows.exercise_6_1, lambda t, phi, inside: -two_sided(t, phi, inside), "high for ordinary answers"),
     (many_shadows.exercise_6_1, lambda t, phi, inside: offline(t, phi, ~inside), "the in-shadows, which the offline attack"),

@@ -1,66 +1,79 @@
 """Checks for the exercises of notebook 05."""
 
-from collections.abc import Callable
-from math import e, isclose, log
+from collections.abc import Callable, Mapping
+from math import isclose
+from typing import Any
 
 import numpy as np
-from scipy.stats import ttest_rel
 
+from mia_helpers import metrics, signals
+from mia_helpers.attacks import ThresholdAttack
+from mia_helpers.course import defended
 from mia_helpers.course.checks import NOT_ATTEMPTED, exercise
 
+MOST_LEAK, LEAST_ACCURACY = 0.535, 0.885  # what a recipe of the reader's own has to keep to
 
-def exercise_5_1(paired_interval: Callable[[list[float], list[float]], tuple[float, float]]) -> None:
-    """The interval of a mean paired difference, against scipy's."""
+
+def exercise_5_1(gap_attack: Callable[[np.ndarray, np.ndarray], tuple[float, float]]) -> None:
+    """The attack "member if the label is right": its advantage, and its accuracy if half of the people are members."""
 
     def check() -> str | None:
         rng = np.random.default_rng(0)
-        for n in (4, 7):
-            old = rng.normal(0.55, 0.02, n)
-            new = old - 0.01 + rng.normal(0, 0.004, n)
-            found = paired_interval(list(new), list(old))
+        for n_members, n_others in ((50, 50), (20, 180)):
+            is_member = np.arange(n_members + n_others) < n_members
+            right = rng.random(len(is_member)) < np.where(is_member, 0.95, 0.7)
+            found = gap_attack(right, is_member)
             if found is None:
                 return NOT_ATTEMPTED
-            expected = ttest_rel(new, old).confidence_interval(0.95)
-            if not np.allclose(found, (expected.low, expected.high), atol=1e-6):
-                return (
-                    f"of {n} pairs it gives {np.round(found, 4).tolist()}, expected "
-                    f"{np.round((expected.low, expected.high), 4).tolist()}; is it new minus old, pair by pair?"
-                )
+            if np.size(found) != 2:
+                return f"it should return two numbers, advantage and accuracy, got {found!r}"
+            gap = right[is_member].mean() - right[~is_member].mean()
+            case = f"with {n_members} members and {n_others} others"
+            if not isclose(found[0], gap, abs_tol=1e-9):
+                return f"{case} the advantage is {found[0]:.3f}, expected {gap:.3f}; is each rate a share of its own group"
+            if not isclose(found[1], (1 + gap) / 2, abs_tol=1e-9):
+                return f"{case} the accuracy is {found[1]:.3f}, expected {(1 + gap) / 2:.3f}; is the pool balanced"
         return None
 
-    exercise("5.1", check, "what the pairs have in common drops out, and the interval gets narrower")
+    exercise("5.1", check, "the gap is the advantage of the simplest attack; an accuracy of 54 % is an advantage of 0.08")
 
 
-def exercise_5_2(aim: Callable[[float, int], float]) -> None:
-    """The logit confidence at which the label-smoothed loss is lowest."""
+def exercise_5_2(no_gap: Callable[[], tuple[np.ndarray, np.ndarray]]) -> None:
+    """Answers about zeros, members' and others', with the same accuracy and nothing hidden from a threshold."""
 
     def check() -> str | None:
-        if aim(0.2, 10) is None:
+        found = no_gap()
+        if found is None:
             return NOT_ATTEMPTED
-        for epsilon, n_classes in ((0.2, 10), (0.1, 100), (0.5, 2)):
-            right, others = 1 - epsilon + epsilon / n_classes, epsilon * (n_classes - 1) / n_classes
-            if not isclose(aim(epsilon, n_classes), log(right / others), rel_tol=1e-6):
-                return f"aim({epsilon}, {n_classes}) gives {aim(epsilon, n_classes):.4g}, expected {log(right / others):.4g}"
-        return None
+        members, others = (np.asarray(logits, dtype=float) for logits in found)
+        for name, logits in (("members", members), ("others", others)):
+            if logits.ndim != 2 or logits.shape[1] != 10 or len(logits) < 10:
+                return f"{name}: logits of shape {list(logits.shape)}; it needs [n, 10] with 10 rows or more"
+        right = [(logits.argmax(1) == 0).mean() for logits in (members, others)]
+        if not isclose(*right, abs_tol=1e-9):
+            return f"the labels are right for {right[0]:.0%} of the members and {right[1]:.0%} of the others: there is a gap"
+        logits, is_member = np.concatenate([members, others]), np.arange(len(members) + len(others)) < len(members)
+        auc = metrics.auc(signals.negative_loss(logits, np.zeros(len(logits), dtype=int)), is_member).value
+        if auc < 0.01:
+            return "the loss tells all, but the wrong way round: here the others are surer than the members"
+        return None if auc > 0.99 else f"no gap, but the loss threshold's AUC is only {auc:.2f}; it should tell every member"
 
-    exercise("5.2", check, "smoothing puts a target where there was none, and members are pulled to it")
+    exercise("5.2", check, "no gap, and every member given away: an accuracy sees which side of a line, a loss sees how far")
 
 
-def exercise_5_3(best_tpr: Callable[[float, float, float], float]) -> None:
-    """The most that any attack can catch in a differentially private model."""
+def exercise_5_3(own_recipe: Callable[[], Mapping[str, Any]]) -> None:
+    """A recipe that leaks less than early stopping does on most draws, and is about as accurate as no defence."""
 
     def check() -> str | None:
-        if best_tpr(1.0, 0.0, 0.01) is None:
+        recipe = own_recipe()
+        if recipe is None:
             return NOT_ATTEMPTED
-        for arguments, expected in (
-            ((1.0, 0.001, 0.01), 0.01 * e + 0.001),
-            ((8.0, 0.0, 0.01), 1 - 0.99 * e**-8),
-            ((1.0, 0.0, 0.9), 1 - 0.1 / e),
-            ((0.0, 0.0, 0.3), 0.3),
-            ((2.0, 0.5, 0.9), 1.0),
-        ):
-            if not isclose(found := best_tpr(*arguments), expected, rel_tol=1e-9):
-                return f"best_tpr{arguments} gives {found:.4g}, expected {expected:.4g}; the smaller of both limits counts"
-        return None
+        models = defended.train(**dict(recipe))
+        accuracy = models.accuracy.mean()
+        leak = defended.attacked(models, ThresholdAttack())["AUC"].mean()
+        measured = f"accuracy {accuracy:.3f}, AUC of the loss threshold {leak:.3f}"
+        if leak > MOST_LEAK:
+            return f"{measured}: it still leaks; wanted are {MOST_LEAK} or less"
+        return None if accuracy >= LEAST_ACCURACY else f"{measured}: too often wrong; wanted are {LEAST_ACCURACY} or more"
 
-    exercise("5.3", check, "at ε = 1 and an FPR of 1 % nobody catches more than 3 % of the members; at ε = 8 almost all")
+    exercise("5.3", check, "a recipe of your own is accurate and gives this judge little; 07 has another judge")

@@ -1,0 +1,203 @@
+"""Eight models for each recipe: each is a target once, and once the shadow of the one before it.
+
+What notebook 05 keeps out of sight: whose digits a model is trained on, the knobs of a training, and who attacks whom. Even
+models belong to the owner's half of the digits, odd ones to the adversary's, so that target and shadow share no digit.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from mia_helpers import plots
+from mia_helpers.attacks import Attack
+from mia_helpers.bank import ShadowBank
+from mia_helpers.data import ImageSet, load_digits
+from mia_helpers.inputs import whole_number
+from mia_helpers.metrics import Estimate, auc
+from mia_helpers.models import SmallClassifier
+from mia_helpers.shadows import train_shadows
+from mia_helpers.training import fit
+
+N_MODELS, N_SPARE = 8, 250
+KNOBS = {"epochs", "width", "dropout", "weight_decay", "label_smoothing", "patience"}
+
+
+@dataclass(frozen=True, eq=False)
+class Models:
+    """T models of one recipe, each with its own members, and what it answers about the N digits of its half.
+
+    Attributes:
+        logits: float64 `[T, N, 10]`.
+        member_mask: bool `[T, N]`.
+        labels: int `[T, N]`, as they stand in the owner's records (some are wrong if the recipe says so).
+        truth: int `[T, N]`, what the digits really are.
+    """
+
+    logits: np.ndarray
+    member_mask: np.ndarray
+    labels: np.ndarray
+    truth: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.logits)
+
+    def pairs(self) -> Iterator[tuple[ShadowBank, ShadowBank]]:
+        """(target, shadow), T times: the shadow of each is the next one, that of the last is the first."""
+        banks = [ShadowBank.single(*of_one) for of_one in zip(self.logits, self.labels, self.member_mask)]
+        yield from zip(banks, banks[1:] + banks[:1])
+
+    @cached_property
+    def accuracy(self) -> np.ndarray:
+        """The share of the digits it has not seen that each model reads correctly, `[T]`."""
+        return self._right(~self.member_mask, self.truth)
+
+    @cached_property
+    def gap(self) -> np.ndarray:
+        """Accuracy on members minus accuracy on the others, by the labels in the records, `[T]`."""
+        return self._right(self.member_mask, self.labels) - self._right(~self.member_mask, self.labels)
+
+    def _right(self, group: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        right = self.logits.argmax(-1) == labels
+        return (right & group).sum(1) / group.sum(1)
+
+
+def train(*, n_models: int = N_MODELS, n_members: int = 500, wrong_labels: float = 0.0, **knobs: Any) -> Models:
+    """Train `n_models` models by one recipe, or read them from the cache.
+
+    The same call gives the same members and the same random numbers whatever the knobs, so that recipes can be compared
+    model by model.
+
+    Args:
+        n_models: an even number. n_members: of each model, drawn at random from its half.
+        wrong_labels: share of all records, members or not, that carry a wrong label.
+        knobs: `epochs` (20), `width` (1), `dropout` (0), `weight_decay` (0), `label_smoothing` (0), `patience` (None).
+            With `patience`, 250 digits of the same half that no model sees are the validation set.
+
+    Raises:
+        ValueError: an odd number of models, a share outside [0, 1), or a knob out of range. TypeError: an unknown knob.
+    """
+    if whole_number("n_models", n_models, 2) % 2:
+        raise ValueError(f"n_models must be even, half for each owner of digits, got {n_models}")
+    if unknown := set(knobs) - KNOBS:
+        raise TypeError(f"unknown knob {min(unknown)}; there are {', '.join(sorted(KNOBS))}, n_members and wrong_labels")
+    if not 0 <= wrong_labels < 1:
+        raise ValueError(f"wrong_labels must lie in [0, 1), got {wrong_labels}")
+    banks, truths = [], []
+    for owner in ("target", "shadow"):
+        digits = load_digits(owner)
+        pool, spare = digits.subset(range(len(digits) - N_SPARE)), digits.subset(range(len(digits) - N_SPARE, len(digits)))
+        truth = pool.labels.numpy()
+        bank = train_shadows(
+            n_models // 2,
+            pool.images,
+            with_wrong_labels(truth, wrong_labels),
+            fit=partial(_fit, spare=spare if "patience" in knobs else None, **knobs),
+            key="eight models",
+            n_members=n_members,
+            progress=False,
+        )
+        banks.append(bank)
+        truths.append(truth)
+    n = n_models // 2
+
+    def alternating(arrays: list[np.ndarray]) -> np.ndarray:  # two [n, …] to [2 n, …]
+        return np.stack(arrays, axis=1).reshape(-1, *arrays[0].shape[1:])
+
+    return Models(
+        alternating([np.asarray(bank.logits, dtype=np.float64) for bank in banks]),
+        alternating([bank.member_mask for bank in banks]),
+        alternating([np.tile(bank.labels, (n, 1)) for bank in banks]),
+        alternating([np.tile(truth, (n, 1)) for truth in truths]),
+    )
+
+
+def attacked(models: Models, attack: Attack, shadows: Models | None = None) -> dict[str, np.ndarray]:
+    """Let `attack` learn from each target's shadow and judge the target: "AUC" and "advantage" of each, `[T]`.
+
+    Args:
+        attack: one of `mia_helpers.attacks`; it is fitted anew for each target.
+        shadows: an adversary's own models, T of them, instead of the targets' neighbours: another recipe, another mask.
+    """
+    found: dict[str, list[float]] = {"AUC": [], "advantage": []}
+    for (target, _), (_, shadow) in zip(models.pairs(), (shadows or models).pairs(), strict=True):
+        scores = attack.fit(shadow).score(target.logits[0], target.labels)
+        claimed, is_member = scores >= attack.threshold, target.member_mask[0]
+        found["AUC"].append(auc(scores, is_member).value)
+        found["advantage"].append(claimed[is_member].mean() - claimed[~is_member].mean())
+    return {name: np.array(values) for name, values in found.items()}
+
+
+def with_wrong_labels(labels: np.ndarray, share: float) -> np.ndarray:
+    """Labels `[N]`, of which `share` (at random, the same ones for a smaller share, too) are replaced by another digit."""
+    rng = np.random.default_rng(0)
+    chance, step = rng.random(len(labels)), rng.integers(1, 10, len(labels))
+    return (labels + np.where(chance < share, step, 0)) % 10
+
+
+def _fit(
+    images: np.ndarray,
+    labels: np.ndarray,
+    seed: int,
+    *,
+    spare: ImageSet | None,
+    epochs: int = 20,
+    width: float = 1.0,
+    dropout: float = 0.0,
+    weight_decay: float = 0.0,
+    label_smoothing: float = 0.0,
+    patience: int | None = None,
+) -> nn.Module:
+    """One training, as `train_shadows` calls it."""
+    return fit(
+        SmallClassifier(width=width, dropout=dropout),
+        torch.tensor(images),
+        torch.tensor(labels),
+        partial(cross_entropy, label_smoothing=label_smoothing),
+        epochs=epochs,
+        lr=3e-3,
+        seed=seed,
+        weight_decay=weight_decay,
+        validation=None if spare is None else (spare.images, spare.labels),
+        patience=patience,
+        progress=False,
+    ).model
+
+
+def plot_knobs(
+    panels: Mapping[str, Mapping[str, Mapping[float, Estimate]]], *, label: str, chance: float, linear: Collection[str] = ()
+) -> Figure:
+    """One panel a knob: what a setting does to a measured quantity, with intervals.
+
+    Args:
+        panels: knob -> name of a line -> setting -> estimate. The knobs' axes are logarithmic but for those in `linear`.
+        label: of the vertical axis.
+    """
+    figure, axes = plt.subplots(
+        1, len(panels), figsize=(2.6 * len(panels), 3), sharey=True, layout="constrained", squeeze=False
+    )
+    for ax, (knob, lines) in zip(axes[0], panels.items()):
+        for i, (name, points) in enumerate(lines.items()):
+            shift = 1 + 0.06 * i  # lines that share a setting do not hide each other's intervals
+            x = np.array(list(points), dtype=float) * (1 if knob in linear else shift)
+            low, value, high = np.transpose([(e.low, e.value, e.high) for e in points.values()])
+            style = {"color": plots.SERIES[i], "linestyle": ("-", "--")[i % 2]}
+            ax.errorbar(x, value, [value - low, high - value], fmt="o", capsize=3, label=name, **style)
+        settings = sorted({x for points in lines.values() for x in points})
+        if knob not in linear:
+            ax.set_xscale("log")
+            ax.set_xticks([], minor=True)
+        ax.set_xticks(settings, [f"{x:,g}" for x in settings])
+        ax.axhline(chance, color=plots.NEUTRAL, linestyle=":", linewidth=1.2)
+        ax.set_xlabel(knob)
+        if len(lines) > 1:
+            ax.legend(frameon=False, fontsize="small")
+    axes[0, 0].set_ylabel(label)
+    return figure

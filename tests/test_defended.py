@@ -1,0 +1,131 @@
+"""The eight models of notebook 05: who attacks whom, what is compared with what, and the knobs."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from mia_helpers.attacks import ThresholdAttack
+from mia_helpers.course import defended
+from mia_helpers.course.defended import Models, attacked, plot_knobs, train, with_wrong_labels
+from mia_helpers.metrics import Estimate
+
+SMALL = {"n_models": 2, "n_members": 40, "epochs": 1}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MIA_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return train(**SMALL)
+
+
+def by_hand(n_models=4):
+    """Two classes, four digits each, the first two members: right about them with certainty, wrong about the others."""
+    logits = np.tile(np.array([[9.0, 0.0], [9.0, 0.0], [-1.0, 0.0], [-2.0, 0.0]]), (n_models, 1, 1))
+    labels = np.zeros((n_models, 4), dtype=int)
+    mask = np.tile([True, True, False, False], (n_models, 1))
+    return Models(logits, mask, labels, labels)
+
+
+def test_owners_alternate_and_each_model_has_its_own_members(plain):
+    assert plain.logits.shape == (2, *plain.labels.shape[1:], 10) and plain.labels.shape == plain.member_mask.shape
+    assert plain.member_mask.sum(1).tolist() == [40, 40]
+    pools = [defended.load_digits(owner).labels.numpy()[: plain.labels.shape[1]] for owner in ("target", "shadow")]
+    np.testing.assert_array_equal(plain.truth, pools)
+    four = train(**SMALL | {"n_models": 4})
+    np.testing.assert_array_equal(four.truth, [*pools, *pools])
+    np.testing.assert_array_equal(four.member_mask[:2], plain.member_mask)  # the first are the same, however many follow
+    assert not (four.member_mask[0] == four.member_mask[2]).all()
+
+
+def test_recipes_are_compared_on_the_same_members(plain):
+    other = train(**SMALL, dropout=0.5)
+    np.testing.assert_array_equal(other.member_mask, plain.member_mask)
+    assert not np.allclose(other.logits, plain.logits)
+
+
+def test_the_spare_digits_are_asked_about_by_nobody(plain):
+    assert plain.labels.shape[1] == len(defended.load_digits("target")) - defended.N_SPARE
+
+
+def test_every_knob_turns_something(plain):
+    for knob in ({"width": 0.5}, {"weight_decay": 5.0}, {"label_smoothing": 0.3}, {"epochs": 2}, {"wrong_labels": 0.5}):
+        assert not np.allclose(train(**SMALL | knob).logits, plain.logits), knob
+
+
+def test_patience_stops_early():
+    knobs = {"n_models": 2, "n_members": 20, "epochs": 12}
+    stopped, on = train(**knobs, patience=1), train(**knobs)
+    assert not np.allclose(stopped.logits, on.logits)
+
+
+def test_the_shadow_is_the_next_model():
+    models = by_hand(4)
+    models.logits[:, 0, 0] = [1, 2, 3, 4]
+    found = [(target.logits[0, 0, 0], shadow.logits[0, 0, 0]) for target, shadow in models.pairs()]
+    assert found == [(1, 2), (2, 3), (3, 4), (4, 1)]
+
+
+def test_accuracy_and_gap_counted_by_hand():
+    models = by_hand()
+    np.testing.assert_array_equal(models.accuracy, 0)
+    np.testing.assert_array_equal(models.gap, 1)
+    recorded = Models(models.logits, models.member_mask, 1 - models.labels, models.truth)
+    np.testing.assert_array_equal(recorded.accuracy, 0)  # by what the digits are
+    np.testing.assert_array_equal(recorded.gap, -1)  # by what the records say
+
+
+def test_attacked_is_the_attack_pair_by_pair():
+    found = attacked(by_hand(), ThresholdAttack())
+    np.testing.assert_array_equal(found["AUC"], 1)
+    np.testing.assert_array_equal(found["advantage"], 1)
+    models = by_hand(2)
+    models.logits[1] -= 100 * np.array([1.0, 0.0])  # a shadow that is sure of nothing: everybody passes its threshold
+    assert attacked(models, ThresholdAttack())["advantage"][0] == 0
+
+
+def test_the_threshold_comes_from_the_shadows_given():
+    models, shadows = by_hand(2), by_hand(2)
+    shadows.logits[:, :, 0] += 100
+    found = attacked(models, ThresholdAttack(), shadows)
+    np.testing.assert_array_equal(found["AUC"], 1)
+    assert (found["advantage"] < 1).all()
+
+
+def test_the_figure_shows_every_setting_of_every_knob():
+    line = {x: Estimate(0.5, 0.5 - x / 10, 0.5 + x / 10) for x in (0.25, 1, 2)}
+    figure = plot_knobs(
+        {"width": {"": line}, "share": {"one": line, "other": line}}, label="AUC", chance=0.5, linear=["share"]
+    )
+    first, second = figure.axes
+    assert (first.get_xscale(), second.get_xscale()) == ("log", "linear")
+    assert [tick.get_text() for tick in first.get_xticklabels()] == ["0.25", "1", "2"]
+    assert first.get_legend() is None and [t.get_text() for t in second.get_legend().get_texts()] == ["one", "other"]
+    assert first.get_ylabel() == "AUC"
+    plt.close(figure)
+
+
+def test_wrong_labels_are_wrong_and_as_many_as_asked_for():
+    labels = np.arange(20_000) % 10
+    few, many = with_wrong_labels(labels, 0.1), with_wrong_labels(labels, 0.2)
+    assert np.mean(few != labels) == pytest.approx(0.1, abs=0.01) and np.mean(many != labels) == pytest.approx(0.2, abs=0.01)
+    assert set(many) == set(range(10)) and (many[few != labels] == few[few != labels]).all()
+    np.testing.assert_array_equal(with_wrong_labels(labels, 0), labels)
+
+
+@pytest.mark.parametrize(
+    ("knobs", "error", "why"),
+    [
+        ({"n_models": 3}, ValueError, "n_models must be even"),
+        ({"wrong_labels": 1.0}, ValueError, r"wrong_labels must lie in \[0, 1\)"),
+        ({"colour": 3}, TypeError, "unknown knob colour"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused(knobs, error, why):
+    with pytest.raises(error, match=why):
+        train(**SMALL | knobs)
