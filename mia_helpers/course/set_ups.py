@@ -1,5 +1,6 @@
 """Twelve set-ups of a private training, some of which are not as private as they say (notebook 10)."""
 
+import textwrap
 from dataclasses import dataclass
 
 
@@ -92,4 +93,4 @@ SET_UPS = (
 def show() -> None:
     """Print the twelve lines, numbered from 1."""
     for number, set_up in enumerate(SET_UPS, start=1):
-        print(f"{number:2d}. {set_up.line}")
+        print(textwrap.fill(set_up.line, 96, initial_indent=f"{number:2d}. ", subsequent_indent="    "))
