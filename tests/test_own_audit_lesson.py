@@ -172,6 +172,6 @@ def test_a_list_of_the_wrong_length_learns_nothing(length, start, capsys):
 def test_the_lines_are_shown_without_their_verdicts(capsys):
     set_ups.show()
     said = capsys.readouterr().out
-    assert max(map(len, said.splitlines())) <= 96 and not any(set_up.why in said for set_up in set_ups.SET_UPS)
+    assert max(map(len, said.splitlines())) <= 70 and not any(set_up.why in said for set_up in set_ups.SET_UPS)
     shown = " ".join(said.split())
     assert all(f"{n}. {set_up.line}" in shown for n, set_up in enumerate(set_ups.SET_UPS, start=1))

@@ -93,4 +93,4 @@ SET_UPS = (
 def show() -> None:
     """Print the twelve lines, numbered from 1."""
     for number, set_up in enumerate(SET_UPS, start=1):
-        print(textwrap.fill(set_up.line, 96, initial_indent=f"{number:2d}. ", subsequent_indent="    "))
+        print(textwrap.fill(set_up.line, 70, initial_indent=f"{number:2d}. ", subsequent_indent="    "))
