@@ -14,6 +14,7 @@ from mia_helpers import masks
 from mia_helpers.attacks import LiRAAttack
 from mia_helpers.bank import ShadowBank
 from mia_helpers.course import trial
+from mia_helpers.course.broken_audit import draw_case, figures
 from mia_helpers.course.exercises import (
     attack,
     audit_your_model,
@@ -361,13 +362,36 @@ WRONG = [
     ),
     (other_adversaries.exercise_9_2, lambda units: units, "in another order it gives other features"),
     (other_adversaries.exercise_9_2, lambda units: np.sort(units, axis=1)[:, :3], "each row must keep its 7 values"),
-    (audit_your_model.exercise_10_1, lambda n_slices, level: 1 - level**n_slices, "one end alarms"),
+    (audit_your_model.exercise_10_1, lambda n_slices, level: 1 - level**n_slices, "both ends are counted"),
+    (audit_your_model.exercise_10_1, lambda n, level: ((1 + level) / 2) ** n, "no alarm at all"),
+    (audit_your_model.exercise_10_1, lambda n, level: n * (1 - level) / 2, "may not be added up"),
+    (audit_your_model.exercise_10_1, lambda n, level: ((1 - level) / 2) ** n, "all slices raise one"),
+    (audit_your_model.exercise_10_1, lambda n, level: 0.4, "one end alarms"),
     (
         audit_your_model.exercise_10_2,
         lambda x, is_member: auc(x[:, 0] + 10 * is_member, is_member).value,
         "did not learn from",
     ),
     (audit_your_model.exercise_10_2, lambda x, is_member: max(auc(x[:, 0], is_member).value, 0.5), "differ in the spread"),
+    (audit_your_model.exercise_10_2, lambda x, is_member: auc(-x[:, 0], is_member).value, "take the second column"),
+    (audit_your_model.exercise_10_3, [True] * 12, "all twelve the same"),
+    (audit_your_model.exercise_10_3, [False] * 12, "all twelve the same"),
+    (audit_your_model.exercise_10_3, [True] * 11, "11 verdicts; want 12"),
+    (audit_your_model.exercise_10_3, "private, all!", "13 verdicts; want 12"),
+    (audit_your_model.exercise_10_3, [True, None, False] * 4, "no verdict yet on 2, 5, 8, 11"),
+    (audit_your_model.exercise_10_3, ["private"] + [False] * 11, "the verdict on 1 is 'private'"),
+    (audit_your_model.exercise_10_3, [True] + [False] * 11, "7 of 12 are right. Number 1: .* 3 more are for you to find"),
+    (audit_your_model.exercise_10_4, lambda case: None, "return the pair"),
+    (audit_your_model.exercise_10_4, lambda case: 0.1, "it returns float"),
+    (audit_your_model.exercise_10_4, lambda case: (0.5, None), "Start again from one slip"),
+    (audit_your_model.exercise_10_4, lambda case: figures(draw_case()), "on a second case, with coins|never states ε"),
+    (audit_your_model.exercise_10_4, lambda case: (figures(case)[0], None), "never states ε"),
+    (audit_your_model.exercise_10_4, lambda case: figures(case, ["epsilon"]), "1 of 5 slips is left: ε is stated"),
+    (
+        audit_your_model.exercise_10_4,
+        lambda case: figures(case, ["clinic", "order"]),
+        "2 of 5 slips are left: .*clinic.*orders",
+    ),
 ]
 
 

@@ -1,10 +1,13 @@
 """Checks for the exercises of notebook 10."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import combinations
 from math import isclose
 
 import numpy as np
 
+from mia_helpers.course import set_ups
+from mia_helpers.course.broken_audit import SLIPS, Case, draw_case, figures
 from mia_helpers.course.checks import NOT_ATTEMPTED, exercise
 
 
@@ -15,9 +18,18 @@ def exercise_10_1(some_alarm: Callable[[int, float], float]) -> None:
         if some_alarm(20, 0.95) is None:
             return NOT_ATTEMPTED
         for n_slices, level in ((1, 0.95), (20, 0.95), (20, 0.9975), (100, 0.99)):
-            expected = 1 - ((1 + level) / 2) ** n_slices
-            if not isclose(found := some_alarm(n_slices, level), expected, rel_tol=1e-6):
-                return f"some_alarm({n_slices}, {level}) gives {found:.4g}, expected {expected:.4g}; one end alarms"
+            one = (1 - level) / 2
+            expected, found = 1 - (1 - one) ** n_slices, float(some_alarm(n_slices, level))
+            if isclose(found, expected, rel_tol=1e-6):
+                continue
+            wrong = {
+                1 - level**n_slices: "both ends are counted; only an interval that lies above 0.5 raises the alarm",
+                (1 - one) ** n_slices: "that is the chance of no alarm at all",
+                n_slices * one: "chances of alarms may not be added up: two slices can raise one together",
+                one**n_slices: "that is the chance that all slices raise one",
+            }
+            why = next((why for value, why in wrong.items() if isclose(found, value, rel_tol=1e-6)), "one end alarms")
+            return f"some_alarm({n_slices}, {level}) gives {found:.4g}, expected {expected:.4g}; {why}"
         return None
 
     exercise("10.1", check, "with 20 slices at 95 % four audits in ten raise an alarm by luck; at 99.75 % one in forty")
@@ -38,7 +50,10 @@ def exercise_10_2(blind_auc: Callable[[np.ndarray, np.ndarray], float]) -> None:
         shifted[is_member, 0] += 1.5
         spread[is_member, 0] *= 5
         for what, features in (("the mean", shifted), ("the spread", spread)):
-            if not (found := blind_auc(features, is_member)) > 0.68:
+            found = blind_auc(features, is_member)
+            if found < 0.32:
+                return f"it gives {found:.2f} for groups that differ in {what}: the other way round; take the second column"
+            if not found > 0.68:
                 return f"it gives {found:.2f} for groups that differ in {what}; at least 0.68 is within reach"
         return None
 
@@ -47,3 +62,89 @@ def exercise_10_2(blind_auc: Callable[[np.ndarray, np.ndarray], float]) -> None:
         check,
         "it sees a shift, and a spread (which a logistic regression would miss), and nothing where there is nothing",
     )
+
+
+def exercise_10_3(verdicts: Sequence[bool | None]) -> None:
+    """Which of `set_ups.SET_UPS` are as private as they say: True or False for each, in their order."""
+
+    def check() -> str | None:
+        if verdicts is None or (isinstance(verdicts, Sequence) and all(v is None for v in verdicts)):
+            return NOT_ATTEMPTED
+        truth = [set_up.holds for set_up in set_ups.SET_UPS]
+        if isinstance(verdicts, str) or len(verdicts) != len(truth):
+            return f"{len(verdicts)} verdicts; want {len(truth)}, one for each line, in their order"
+        if missing := [str(i) for i, v in enumerate(verdicts, 1) if v is None]:
+            return f"no verdict yet on {', '.join(missing)}"
+        if odd := [i for i, v in enumerate(verdicts, 1) if not isinstance(v, bool | np.bool_)]:
+            return f"the verdict on {odd[0]} is {verdicts[odd[0] - 1]!r}; want True or False"
+        if len({bool(v) for v in verdicts}) == 1:
+            return f"all twelve the same, {bool(verdicts[0])}; some of these statements hold, and some do not"
+        wrong = [i for i, (said, true) in enumerate(zip(verdicts, truth)) if said != true]
+        if not wrong:
+            return None
+        shown = " ".join(f"Number {i + 1}: {set_ups.SET_UPS[i].why}." for i in wrong[:2])
+        more = f" {len(wrong) - 2} more are for you to find." if len(wrong) > 2 else ""
+        return f"{len(truth) - len(wrong)} of {len(truth)} are right. {shown}{more}"
+
+    exercise(
+        "10.3", check, "all twelve: an ε is a statement about a whole procedure, and about what it counts as one person"
+    )
+
+
+def exercise_10_4(my_audit: Callable[[Case], tuple[float, float | None]]) -> None:
+    """An audit with five slips, mended: (advantage, ε or None) of a case."""
+    right, untouched = figures(draw_case()), figures(draw_case(), SLIPS)
+
+    def check() -> str | None:
+        found = my_audit(draw_case())
+        if found is None:
+            return "it returns None; return the pair (advantage, ε or None)"
+        if not isinstance(found, tuple) or len(found) != 2:
+            return f"it returns {type(found).__name__}; want the pair (advantage, ε or None)"
+        if _same(found, untouched):
+            return NOT_ATTEMPTED
+        if not _same(found, right):
+            return _slips_left(found, draw_case())
+        with_coins = draw_case(1, coins=True)
+        advantage, epsilon = my_audit(with_coins)
+        if epsilon is None:
+            return "it never states ε; where each person had a coin (case.coins) the bound holds, so state it there"
+        if not _same((advantage, epsilon), figures(with_coins)):
+            return f"on a second case, with coins, it gives {advantage:.3f} and ε ≥ {epsilon:.2f}, which is something else"
+        return None
+
+    exercise(
+        "10.4",
+        check,
+        f"as found it said {untouched[0]:.2f}, next to nothing; mended, the advantage is {right[0]:.2f}, and no ε is "
+        "claimed for members that were not drawn by coins",
+    )
+
+
+def _same(found: tuple[float, float | None], expected: tuple[float, float | None]) -> bool:
+    """Whether two pairs of advantage and ε agree; no ε is not the same as ε = 0."""
+    return len(found) == 2 and all(
+        x is None and y is None if x is None or y is None else isclose(x, y, rel_tol=1e-9, abs_tol=1e-9)
+        for x, y in zip(found, expected)
+    )
+
+
+def _slips_left(found: tuple[float, float | None], case: Case) -> str:
+    """Which slips give these figures, and what each does to them when it is alone."""
+    some = (set(slips) for n in range(1, len(SLIPS)) for slips in combinations(SLIPS, n))
+    left = next((slips for slips in some if _same(found, figures(case, slips))), None)
+    advantage, epsilon = found
+    shown = f"it gives an advantage of {advantage:.3f} and {'no ε' if epsilon is None else f'ε ≥ {epsilon:.2f}'}"
+    if left is None:
+        return f"{shown}; neither the mended audit nor any choice of the five slips gives that. Start again from one slip"
+    right = figures(case)[0]
+    effects = []
+    for slip in SLIPS:
+        if slip not in left:
+            continue
+        alone, stated = figures(case, [slip])
+        effect = (
+            f"a claim of ε ≥ {stated:.2f}" if slip == "epsilon" else f"an advantage of {alone:.2f} instead of {right:.2f}"
+        )
+        effects.append(f"{SLIPS[slip]} (alone: {effect})")
+    return f"{shown}; {len(left)} of {len(SLIPS)} slips {'is' if len(left) == 1 else 'are'} left: {'; '.join(effects)}"

@@ -1,0 +1,96 @@
+"""Twelve set-ups of a private training, some of which are not as private as they say (notebook 10)."""
+
+import textwrap
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class SetUp:
+    """One line that departs from a sound set-up, whether its statement then still holds, and why."""
+
+    line: str
+    holds: bool
+    why: str
+
+
+SET_UPS = (
+    SetUp(
+        "Thirty learning rates were tried on the members. The best model is published, with the ε of its own training.",
+        False,
+        "the choice looked at the members thirty times, and which rate won can depend on one person; all thirty trainings "
+        "count, or a private way of choosing (Papernot & Steinke 2021)",
+    ),
+    SetUp(
+        "The weights after every epoch are published, not only the last ones. The stated ε is that of the whole training.",
+        True,
+        "the accountant counts every noisy step as if it were seen, so what lies between start and end costs nothing more",
+    ),
+    SetUp(
+        "The mean gradient of each batch is clipped to norm 1; the noise is what the accountant wants for clipped examples.",
+        False,
+        "one person with a huge gradient can turn the whole batch's mean round; only examples clipped one by one bound "
+        "what one of them adds, and the noise is made for that",
+    ),
+    SetUp(
+        "The network has batch normalisation. Each example's gradient is clipped.",
+        False,
+        "an example changes the mean and spread by which the others are normalised, and so all gradients; clipping each "
+        "does not bound one person's influence. The running means are published without noise, too",
+    ),
+    SetUp(
+        "Afterwards the private model is fine-tuned on public images, and its answers are rounded. ε is stated as before.",
+        True,
+        "whatever is done to a private result without looking at the private data again (post-processing) costs nothing",
+    ),
+    SetUp(
+        "Pixels are normalised with the exact mean and standard deviation of the members, which are published as a part of "
+        "the model.",
+        False,
+        "these two numbers are computed from everybody without noise; use constants, those of public data, or pay for them",
+    ),
+    SetUp(
+        "The seed of the starting weights is published. Batches and noise come from a secure generator whose state nobody "
+        "has kept.",
+        True,
+        "the starting weights do not depend on anybody's data, and the proof lets the adversary know them; only the lots "
+        "of batches and noise must stay unknown",
+    ),
+    SetUp(
+        "The list is shuffled once and cut into batches of 100. The accountant assumes that each person enters each batch "
+        "by a coin.",
+        False,
+        "the accountant's gain from sampling is proved for such coins and not for a shuffled list, where the true ε can be "
+        "larger; draw the batches as the accountant assumes",
+    ),
+    SetUp(
+        "The accountant was asked for δ = 0.001, since ε is smaller then. The statement says (4, 0.001).",
+        False,
+        "with 10,000 people, publishing each one's record with a chance of 1 in 1,000 would satisfy that, and gives ten "
+        "people away; δ must lie below 1/n",
+    ),
+    SetUp(
+        "After each epoch, the accuracy on 1,000 other people's records decides whether to stop. The statement covers "
+        "everybody whose record was used.",
+        False,
+        "when training stops depends on those 1,000 records without any noise, so for these people there is no guarantee; "
+        "stop by public data, or pay for looking",
+    ),
+    SetUp(
+        "A year later a second model is trained on the same people, again with (4, 0.00001). The new statement for both "
+        "together is (8, 0.00002).",
+        True,
+        "ε and δ of releases about the same people add up (composition), and that is what was stated",
+    ),
+    SetUp(
+        "The accountant's ε = 4 is for adding or removing one person. The statement says: to exchange one person's record "
+        "for another changes no probability by more than the factor e⁴, up to δ.",
+        False,
+        "exchanging is removing and adding, two steps; from ε = 4 for one step follows 8 for both, and a larger δ",
+    ),
+)
+
+
+def show() -> None:
+    """Print the twelve lines, numbered from 1."""
+    for number, set_up in enumerate(SET_UPS, start=1):
+        print(textwrap.fill(set_up.line, 70, initial_indent=f"{number:2d}. ", subsequent_indent="    "))
