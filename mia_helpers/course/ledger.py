@@ -1,6 +1,7 @@
 """A ledger of many attacks on the same targets: what each found, what its control found, what it cost; and figures of it."""
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -14,7 +15,11 @@ from mia_helpers.plots import MEMBER, NEUTRAL, SERIES
 
 FPR, AUC, TPR = 0.01, "AUC", "TPR at 1 % FPR"
 SERIES_STYLES = ((SERIES[2], "s"), (SERIES[0], "o"), ("black", "^"), (SERIES[3], "D"))
-KIND_STYLES = ((NEUTRAL, "s", "--"), ("black", "^", ":"), (MEMBER, "o", "-"))  # a mark and a line each, not colour alone
+KIND_STYLES: tuple[tuple[str, str, Literal["-", "--", ":"]], ...] = (
+    (NEUTRAL, "s", "--"),
+    ("black", "^", ":"),
+    (MEMBER, "o", "-"),
+)  # a mark and a line each, not colour alone
 CHANCE = {AUC: 0.5, TPR: FPR}
 
 
@@ -103,8 +108,8 @@ def plot_blocks(
     axes[0].plot([rows[name]["blind"].value for *_, name in listed], range(len(listed)), "|", color=NEUTRAL, ms=9)
     axes[0].set_yticks(range(len(listed)), [name for *_, name in listed])
     for block in blocks:
-        y = float(np.mean([i for i, row in enumerate(listed) if row[0] == block]))
-        axes[1].text(1.02, y, block, transform=axes[1].get_yaxis_transform(), rotation=270, va="center")
+        middle = float(np.mean([i for i, row in enumerate(listed) if row[0] == block]))
+        axes[1].text(1.02, middle, block, transform=axes[1].get_yaxis_transform(), rotation=270, va="center")
     handles = [plt.Line2D([], [], color=c, marker=m, linestyle=s, label=kind) for kind, (c, m, s) in styles.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(styles), frameon=False)
     return figure
