@@ -9,7 +9,34 @@ import torch
 from mia_helpers.course.checks import NOT_ATTEMPTED, exercise
 
 
-def exercise_9_1(last_layer_norm: Callable[[np.ndarray, int, np.ndarray], float]) -> None:
+def exercise_9_1(pinball: Callable[[float, np.ndarray, float], float]) -> None:
+    """The loss of one guess for many values that is smallest at their quantile, against sums by hand."""
+
+    def check() -> str | None:
+        values = np.array([0.0, 1.0, 2.0, 10.0])
+        for guess, level in ((1.0, 0.95), (4.0, 0.2), (2.0, 0.5)):
+            if (found := pinball(guess, values, level)) is None:
+                return NOT_ATTEMPTED
+            if np.ndim(found):
+                return f"one number is wanted, the mean over the values, got shape {list(np.shape(found))}"
+            expected, turned = (
+                sum(share * (v - guess) if v > guess else (1 - share) * (guess - v) for v in values) / len(values)
+                for share in (level, 1 - level)
+            )
+            if isclose(found, expected, rel_tol=1e-6):
+                continue
+            here = f"pinball({guess:g}, [0, 1, 2, 10], {level:g}) gives {found:.4g}, expected {expected:.4g}"
+            if isclose(found, turned, rel_tol=1e-6):
+                return f"{here}; a value above the guess costs level, one below it 1 − level"
+            if isclose(found, len(values) * expected, rel_tol=1e-6):
+                return f"{here}; it is the mean over the values, not the sum"
+            return here
+        return None
+
+    exercise("9.1", check, "smallest where a share `level` of the values lies below; at ½, half the absolute error")
+
+
+def exercise_9_2(last_layer_norm: Callable[[np.ndarray, int, np.ndarray], float]) -> None:
     """The gradient norm of a last linear layer, weights and biases, against autograd's."""
 
     def check() -> str | None:
@@ -31,10 +58,10 @@ def exercise_9_1(last_layer_norm: Callable[[np.ndarray, int, np.ndarray], float]
                 )
         return None
 
-    exercise("9.1", check, "how wrong the answer is, times how strongly the hidden units fire")
+    exercise("9.2", check, "how wrong the answer is, times how strongly the hidden units fire")
 
 
-def exercise_9_2(order_free: Callable[[np.ndarray], np.ndarray]) -> None:
+def exercise_9_3(order_free: Callable[[np.ndarray], np.ndarray]) -> None:
     """Features of hidden units `[N, D]` that do not change with the order of the units, and keep all their values."""
 
     def check() -> str | None:
@@ -48,4 +75,4 @@ def exercise_9_2(order_free: Callable[[np.ndarray], np.ndarray]) -> None:
             return "each row must keep its 7 values, in an order that does not depend on the units'"
         return None
 
-    exercise("9.2", check, "two networks that differ only in the order of their units look alike")
+    exercise("9.3", check, "two networks that differ only in the order of their units look alike")

@@ -1,7 +1,7 @@
 """Checks for the exercises of notebook 08."""
 
 from collections.abc import Callable
-from math import isclose
+from math import isclose, log
 
 import numpy as np
 from sklearn.base import ClassifierMixin
@@ -27,7 +27,30 @@ def exercise_8_1(auc_of_gap: Callable[[float, float], float]) -> None:
     exercise("8.1", check, "one half plus half of the gap; 0.55 for the tree of the question")
 
 
-def exercise_8_2(factory: Callable[[int], ClassifierMixin]) -> None:
+def exercise_8_2(last_vote: Callable[[int, float], float]) -> None:
+    """How far the last of n agreeing trees lifts the logit confidence, at a floor of the other class's probability."""
+
+    def check() -> str | None:
+        for n_trees, floor in ((50, 1e-3), (50, 1e-12), (10, 1e-2)):
+            if (found := last_vote(n_trees, floor)) is None:
+                return NOT_ATTEMPTED
+            end, before = -log(floor), log(n_trees - 1)
+            if isclose(found, end - before, rel_tol=1e-6):
+                continue
+            here = f"last_vote({n_trees}, {floor:g}) gives {found:.4g}, expected {end - before:.4g}"
+            if isclose(found, end, rel_tol=1e-6):
+                return f"{here}; that is where the last vote leads, so take off where {n_trees - 1} of {n_trees} stand"
+            if isclose(found, before - end, rel_tol=1e-6):
+                return f"{here}; is it after the last vote minus before it?"
+            if isclose(found, 1 / n_trees, rel_tol=1e-6):
+                return f"{here}; that is the step of the probability, and LiRA sees its logit"
+            return f"{here}; with {n_trees - 1} of {n_trees} the logit confidence is log({n_trees - 1})"
+        return None
+
+    exercise("8.2", check, "the last vote weighs what the floor says: an accident of the attack, not of the forest")
+
+
+def exercise_8_3(factory: Callable[[int], ClassifierMixin]) -> None:
     """An estimator that classifies well and gives away every member to the loss threshold, on medical records."""
 
     def check() -> str | None:
@@ -46,4 +69,4 @@ def exercise_8_2(factory: Callable[[int], ClassifierMixin]) -> None:
                 return f"the loss threshold has an AUC of {leak:.3f}; at least 0.99 is wanted"
         return None
 
-    exercise("8.2", check, "a useful model that gives away every member; being certain of members alone is not enough")
+    exercise("8.3", check, "a useful model that gives away every member; being certain of members alone is not enough")

@@ -1,0 +1,115 @@
+"""A ledger of many attacks on the same targets: what each found, what its control found, what it cost; and figures of it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from mia_helpers.metrics import Estimate, attack_report, auc_difference
+from mia_helpers.plots import MEMBER, NEUTRAL, SERIES
+
+FPR, AUC, TPR = 0.01, "AUC", "TPR at 1 % FPR"
+SERIES_STYLES = ((SERIES[2], "s"), (SERIES[0], "o"), ("black", "^"), (SERIES[3], "D"))
+KIND_STYLES: tuple[tuple[str, str, Literal["-", "--", ":"]], ...] = (
+    (NEUTRAL, "s", "--"),
+    ("black", "^", ":"),
+    (MEMBER, "o", "-"),
+)  # a mark and a line each, not colour alone
+CHANCE = {AUC: 0.5, TPR: FPR}
+
+
+class Ledger:
+    """Scores of attacks on T targets and on as many blind models, and the numbers that come of them.
+
+    Args:
+        member_mask: bool `[T, N]`, who was a member of which target.
+
+    Attributes:
+        rows: name -> column -> Estimate (AUC, TPR at 1 % FPR, AUC on the blind models) or number (queries, models trained).
+        on_targets, on_blind: name -> scores `[T, N]`.
+    """
+
+    def __init__(self, member_mask: ArrayLike):
+        self.member_mask = np.asarray(member_mask)
+        self.rows: dict[str, dict] = {}
+        self.on_targets: dict[str, np.ndarray] = {}
+        self.on_blind: dict[str, np.ndarray] = {}
+
+    def enter(self, name: str, answers: ArrayLike, blind: ArrayLike, queries: float, trained: int = 0) -> None:
+        """Take down scores `[T, N]` on the targets and on the blind models, judged by the same members, and print both AUCs.
+
+        Args:
+            queries: to the target for each example. trained: models that the adversary trained at home.
+
+        Raises:
+            ValueError: scores of another shape than the member mask, or not finite.
+        """
+        self.on_targets[name], self.on_blind[name] = np.array(answers, dtype=float), np.array(blind, dtype=float)
+        report, control = (
+            attack_report(scores, self.member_mask, fprs=(FPR,)) for scores in (self.on_targets[name], self.on_blind[name])
+        )
+        self.rows[name] = {
+            AUC: report.auc,
+            TPR: report.tpr_at_fpr[FPR],
+            "blind": control.auc,
+            "queries": queries,
+            "models trained": trained,
+        }
+        print(f"{name}: AUC {report.auc}, on the blind models {control.auc}")
+
+    def difference(self, one: str, other: str, *, blind: bool = False) -> Estimate:
+        """AUC of `one` minus that of `other`, on the targets or on the blind models; paired bootstrap over examples."""
+        scores = self.on_blind if blind else self.on_targets
+        return auc_difference(scores[one], scores[other], self.member_mask)
+
+    def table(self) -> pd.DataFrame:
+        """All rows as text, in the order in which they were entered."""
+        return pd.DataFrame(self.rows).T.astype(str)
+
+
+def plot_series(ax: Axes, rows: Mapping[str, Mapping], series: Mapping[str, Sequence[str]], column: str) -> None:
+    """One point with its interval for each name that is in `rows`, side by side for each series, with the chance line."""
+    shifts = np.linspace(-0.2, 0.2, len(series))
+    for shift, (label, names), (colour, mark) in zip(shifts, series.items(), SERIES_STYLES):
+        for y, name in enumerate(names):
+            if name in rows:
+                e = rows[name][column]
+                ax.plot([e.low, e.high], [y + shift] * 2, color=colour)
+                ax.plot(e.value, y + shift, mark, ms=5, color=colour, label="" if y else label)
+    ax.axvline(CHANCE[column], color=NEUTRAL, linestyle=":")
+    ax.set(xlabel=column, yticks=range(len(names)), ylim=(len(names) - 0.5, -0.5))
+
+
+def plot_blocks(
+    rows: Mapping[str, Mapping], blocks: Mapping[str, Mapping[str, Sequence[str]]], kinds: Sequence[str]
+) -> Figure:
+    """AUC and TPR of attacks in blocks, a mark for each of three kinds, the control as a thin grey stroke.
+
+    Args:
+        rows: as in `Ledger`. blocks: block -> kind -> names. kinds: the kinds, in the order of their marks.
+    """
+    listed = [(block, kind, name) for block, of in blocks.items() for kind, names in of.items() for name in names]
+    styles = dict(zip(kinds, KIND_STYLES))
+    figure, axes = plt.subplots(1, 2, figsize=(9, 6.4), sharey=True, layout="constrained")
+    for ax, column in zip(axes, (AUC, TPR)):
+        for y, (block, kind, name) in enumerate(listed):
+            e, (colour, mark, line) = rows[name][column], styles[kind]
+            ax.plot([e.low, e.high], [y, y], color=colour, linestyle=line)
+            ax.plot(e.value, y, mark, color=colour, mfc="white" if mark == "s" else colour)
+            if y and block != listed[y - 1][0]:
+                ax.axhline(y - 0.5, color="black", linewidth=0.8)
+        ax.axvline(CHANCE[column], color=NEUTRAL, linestyle=":")
+        ax.set(xlabel=column, ylim=(len(listed) - 0.5, -0.5))
+    axes[0].plot([rows[name]["blind"].value for *_, name in listed], range(len(listed)), "|", color=NEUTRAL, ms=9)
+    axes[0].set_yticks(range(len(listed)), [name for *_, name in listed])
+    for block in blocks:
+        middle = float(np.mean([i for i, row in enumerate(listed) if row[0] == block]))
+        axes[1].text(1.02, middle, block, transform=axes[1].get_yaxis_transform(), rotation=270, va="center")
+    handles = [plt.Line2D([], [], color=c, marker=m, linestyle=s, label=kind) for kind, (c, m, s) in styles.items()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(styles), frameon=False)
+    return figure

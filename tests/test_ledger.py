@@ -1,0 +1,52 @@
+"""The ledger of attacks: its numbers are the metrics', and its figures show what was entered."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from mia_helpers import metrics
+from mia_helpers.bank import draw_halves
+from mia_helpers.course.ledger import AUC, TPR, Ledger, plot_blocks, plot_series
+
+
+@pytest.fixture(scope="module")
+def ledger():
+    rng, members = np.random.default_rng(0), draw_halves(2, 2000, seed=0)
+    book = Ledger(members)
+    for name, leak in (("weak", 0.2), ("strong", 2.0)):
+        book.enter(name, rng.normal(size=members.shape) + leak * members, rng.normal(size=members.shape), 7, trained=3)
+    return book
+
+
+def test_a_row_holds_the_metrics_and_the_costs(ledger):
+    row, members = ledger.rows["strong"], ledger.member_mask
+    report = metrics.attack_report(ledger.on_targets["strong"], members, fprs=(0.01,))
+    assert (row[AUC], row[TPR]) == (report.auc, report.tpr_at_fpr[0.01])
+    assert row["blind"] == metrics.attack_report(ledger.on_blind["strong"], members, fprs=()).auc
+    assert (row["queries"], row["models trained"]) == (7, 3)
+    assert list(ledger.table().index) == ["weak", "strong"]
+
+
+def test_the_difference_is_one_minus_the_other(ledger):
+    auc = {name: row[AUC].value for name, row in ledger.rows.items()}
+    assert ledger.difference("strong", "weak").value == pytest.approx(auc["strong"] - auc["weak"])
+    assert ledger.difference("strong", "weak").low > 0.2
+    assert abs(ledger.difference("strong", "weak", blind=True).value) < 0.1
+
+
+def test_series_leave_out_what_was_not_entered(ledger):
+    ax = plt.subplots()[1]
+    plot_series(ax, ledger.rows, {"a": ["weak", "strong"], "b": ["strong", "missing"]}, AUC)
+    assert ax.get_legend_handles_labels()[1] == ["a", "b"]
+    marks = [line for line in ax.lines if line.get_marker() not in ("None", None)]
+    assert [line.get_xdata()[0] for line in marks] == [ledger.rows[n][AUC].value for n in ("weak", "strong", "strong")]
+    plt.close("all")
+
+
+def test_blocks_have_a_mark_for_each_kind(ledger):
+    figure = plot_blocks(ledger.rows, {"one": {"none": ["weak"]}, "two": {"right": ["strong"]}}, ("none", "wrong", "right"))
+    left = figure.axes[0]
+    assert [label.get_text() for label in left.get_yticklabels()] == ["weak", "strong"]
+    assert {"s", "o", "|"} <= {line.get_marker() for line in left.lines}
+    assert [text.get_text() for text in figure.axes[1].texts] == ["one", "two"]
+    plt.close("all")
