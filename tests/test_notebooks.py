@@ -478,31 +478,23 @@ def test_each_term_of_the_glossary_is_linked_once_where_it_is_introduced():
         for found in LINK.finditer(cell.source)
     ]
     entries = [cell.source for cell in nbformat.read(GLOSSARY, as_version=4).cells if cell.source.startswith("### ")]
-    told = [
-        (re.search(r"\(\[(\w+)\]\(\1\.ipynb\)\)$", text)[1], text.splitlines()[0][4:].replace(" ", "-")) for text in entries
-    ]
-    assert len(told) > 50 and sorted(linked) == sorted(told)
-    assert [name for _, name in told] == sorted((name for _, name in told), key=str.lower)
+    headings = [text.splitlines()[0][4:] for text in entries]
+    where = [re.search(r"\(\[(\w+)\]\(\1\.ipynb\)\)$", text)[1] for text in entries]
+    assert len(headings) > 50 and headings == sorted(headings, key=str.lower)
+    assert sorted(linked) == sorted(zip(where, (heading.replace(" ", "-") for heading in headings)))
 
 
-def test_no_term_is_used_in_bold_before_its_link():
+def test_no_term_stands_in_bold_before_its_link():
     """Bold marks the place where a term is introduced, so its first bold use is the one with the link."""
-    seen, wrong = set(), []
+    entries = [cell.source for cell in nbformat.read(GLOSSARY, as_version=4).cells if cell.source.startswith("### ")]
+    waiting, early = {text.splitlines()[0][4:].replace(" ", "-") for text in entries}, []
     for path in NOTEBOOKS:
-        for cell in markdown_cells(nbformat.read(path, as_version=4))[1:]:
-            for bold in re.finditer(r"(\[?)\*\*([^*\n]+)\*\*(?:\]\(glossary\.ipynb#([^)]+)\))?", cell.source):
-                name = bold[3] or bold[2].replace(" ", "-")
-                if not bold[3] and name in ENTRIES and name not in seen:
-                    wrong.append(f"{path.stem}: {bold[2]}")
-                seen.add(name)
-    assert not wrong
-
-
-ENTRIES = (
-    {cell.source.splitlines()[0][4:].replace(" ", "-") for cell in nbformat.read(GLOSSARY, as_version=4).cells}
-    if GLOSSARY.exists()
-    else set()
-)
+        for cell in markdown_cells(nbformat.read(path, as_version=4)):
+            for bold in re.finditer(r"\*\*([^*\n]+)\*\*(?:\]\(glossary\.ipynb#([^)]+)\))?", cell.source):
+                if not bold[2] and bold[1].replace(" ", "-") in waiting:
+                    early.append(f"{path.stem}: {bold[1]}")
+                waiting.discard(bold[2])
+    assert not early
 
 
 # ----------------------------------------------------------------------------------------------------- the rules themselves
