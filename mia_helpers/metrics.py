@@ -456,15 +456,19 @@ class Draws:
     def auc(self, scores: ArrayLike, is_member: ArrayLike, group: ArrayLike | None = None) -> np.ndarray:
         """The AUC of all pairs of a member and a non-member of the same model: `[S, N]` each, to `[n_draws]`.
 
-        group: bool `[S, N]`, only these examples. Ties are broken at random, always alike.
+        group: bool `[S, N]`, only these examples. Ties count half.
         """
         scores, is_member = np.asarray(scores), np.asarray(is_member)
         group = np.ones_like(is_member) if group is None else np.asarray(group)
-        right, pairs, rng = [], [], np.random.default_rng(0)
+        right, pairs = [], []
         for values, member, chosen in zip(scores, is_member, group, strict=True):
-            order = np.lexsort((rng.random(len(values)), values))
-            inside, outside = (self.examples[:, order] * kind[order] * chosen[order] for kind in (member, ~member))
-            right.append((inside * outside.cumsum(1)).sum(1))
+            order = np.argsort(values, kind="stable")
+            starts = np.unique(values[order], return_index=True)[1]  # of each run of equal values
+            inside, outside = (
+                np.add.reduceat(self.examples[:, order] * kind[order] * chosen[order], starts, axis=1)
+                for kind in (member, ~member)
+            )
+            right.append((inside * (outside.cumsum(1) - outside / 2)).sum(1))
             pairs.append(inside.sum(1) * outside.sum(1))
         return (self.models * np.transpose(right)).sum(1) / (self.models * np.transpose(pairs)).sum(1)
 

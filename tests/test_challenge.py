@@ -199,7 +199,7 @@ def test_images_that_cannot_be_asked_about_cost_no_query(images):
 
 
 def test_the_bound_of_the_private_target():
-    assert challenge.best_possible(0.001) == pytest.approx(np.exp(4) * 0.001 + 0.001)
+    assert challenge.best_possible(0.001) == pytest.approx(np.exp(4) * 0.001 + (1 + np.exp(2)) * 0.001)
     assert challenge.best_possible(0.5) == 1
 
 
@@ -258,11 +258,14 @@ def test_attacks_on_the_sealed_targets_are_told_why(monkeypatch, capsys, m, atta
     ("possible", "said"),
     [
         (lambda fpr, tpr: None, "not attempted"),
-        (lambda fpr, tpr: tpr <= np.exp(4) * fpr + 1e-3, "members and non-members exchanged"),
-        (lambda fpr, tpr: tpr <= np.exp(4) * fpr and 1 - fpr <= np.exp(4) * (1 - tpr) + 1e-3, "δ is allowed"),
+        (lambda fpr, tpr: tpr <= np.exp(4) * fpr + 9e-3, "members and non-members exchanged"),
+        (
+            lambda fpr, tpr: tpr <= np.exp(4) * fpr + 1e-3 and 1 - fpr <= np.exp(4) * (1 - tpr) + 1e-3,
+            "(1 + e^2) times",
+        ),
         (lambda fpr, tpr: True, "an FPR of 0.001 with a TPR of 0.5 is not possible"),
         (lambda fpr, tpr: False, "e^4 times 1 % is 55 %"),
-        (lambda fpr, tpr: tpr <= 4 * fpr + 1e-3, "e^4 times 1 % is 55 %"),
+        (lambda fpr, tpr: tpr <= np.exp(2) * fpr + 1e-3, "for a swap ε is 4"),
     ],
 )
 def test_what_is_possible_is_told_why(capsys, possible, said):

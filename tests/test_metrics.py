@@ -845,3 +845,24 @@ def test_columns_of_near_rates_have_names_of_their_own(rates, names):
     table = report.to_dict()
     assert list(table)[3:] == [f"TPR at {name} FPR" for name in names]
     assert [table[f"TPR at {name} FPR"] for name in names] == [report.tpr_at_fpr[rate] for rate in rates]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 4), st.integers(0, 3))
+def test_drawn_aucs_count_ties_half(seed, n_models, n_values):
+    """Draw by draw the AUC of all that was drawn, repeated as often; a constant (one value) is at one half exactly."""
+    rng = np.random.default_rng(seed)
+    scores, is_member = rng.integers(0, n_values + 1, (n_models, 30)) / 7, np.tile(np.arange(30) % 2 == 0, (n_models, 1))
+    draws = metrics.Draws(n_models, 30, n_draws=5, seed=seed % 7)
+    found = draws.auc(scores, is_member)
+    for i in range(5):
+        right = pairs = 0.0
+        for s in range(n_models):
+            rows = np.repeat(np.arange(30), draws.examples[i])
+            inside, outside = scores[s, rows[is_member[s, rows]]], scores[s, rows[~is_member[s, rows]]]
+            wins = (inside[:, None] > outside).sum() + (inside[:, None] == outside).sum() / 2
+            right += draws.models[i, s] * wins
+            pairs += draws.models[i, s] * len(inside) * len(outside)
+        assert found[i] == pytest.approx(right / pairs)
+    if n_values == 0:
+        assert np.all(found == 0.5)

@@ -54,12 +54,13 @@ def exercise_11_3(possible: Callable[[float, float], bool]) -> None:
     def check() -> str | None:
         if possible(0.01, 0.5) is None:
             return NOT_ATTEMPTED
-        a, d = e**challenge.EPSILON, challenge.DELTA
+        epsilon, d = challenge.swapped()
+        a = e**epsilon
         for fpr, tpr, expected, why in (
-            (0.01, 0.5, True, "e^4 times 1 % is 55 %"),
+            (0.01, 0.5, True, "for a swap ε is 4, and e^4 times 1 % is 55 %"),
             (0.001, 0.5, False, "e^4 times 0.1 % is 5 %"),
             (0.0, 1.0, False, "a perfect score is what no attack on C can have"),
-            (0.0, d, True, "δ is allowed at no false positive at all"),
+            (0.0, d, True, "δ, for a swap (1 + e^2) times as large, is allowed at no false positive at all"),
             (0.5, 1 - 0.4 / a, False, "members and non-members exchanged, the bound holds as well"),
             (0.5, 1 - 0.6 / a, True, "here both bounds leave room"),
         ):
