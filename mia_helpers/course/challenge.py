@@ -217,7 +217,8 @@ class Referee:
         place = 1 + sum(other > report.auc.value for other in rivals)
         verdict = Verdict(target, name, report.auc, report.tpr_at_fpr[FPR], place, len(rivals))
         entry = {"target": target, "name": name, "auc": str(report.auc), "tpr": str(verdict.tpr), "place": place}
-        self._add("submissions", entry | {"when": f"{datetime.now():%Y-%m-%d %H:%M}", "scores": scores.tolist()})
+        when = f"{datetime.now():%Y-%m-%d %H:%M}" if self._path else ""  # a history that is not kept needs no dates
+        self._add("submissions", entry | {"when": when, "scores": scores.tolist()})
         return verdict
 
     def reports(self, target: str) -> dict[str, metrics.AttackReport]:
