@@ -50,6 +50,7 @@ def holds(what: str, condition: bool) -> None:
 
 
 def _claim(what: str, value: Number | Mapping[str, Number], low: float | None, high: float | None) -> None:
+    what = what.strip()
     values = {f"{what}: {name}": v for name, v in value.items()} if isinstance(value, Mapping) else {what: value}
     if not values:
         raise ValueError(f"{what!r} is about nothing: no value was given")
@@ -65,7 +66,7 @@ def _claim(what: str, value: Number | Mapping[str, Number], low: float | None, h
 
 def _one(words: str, value: float | None, low: float | None, high: float | None, held: bool) -> bool:
     finite = value is not None and math.isfinite(value)
-    _record({"words": words.strip(), "value": value if finite else None, "low": low, "high": high, "held": held})
+    _record({"words": words, "value": value if finite else None, "low": low, "high": high, "held": held})
     return held
 
 
