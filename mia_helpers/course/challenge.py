@@ -14,6 +14,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,14 +31,14 @@ from torch import nn
 from mia_helpers import attacks, masks, metrics, plots, signals
 from mia_helpers.bank import ShadowBank, draw_members
 from mia_helpers.cache import atomic_path, cache_dir
+from mia_helpers.course import trial
+from mia_helpers.course.predictions import nobody
 from mia_helpers.data import ImageSet, load_digits
-from mia_helpers.models import SmallClassifier
-from mia_helpers.private import train_private
 from mia_helpers.shadows import train_shadows
 from mia_helpers.training import predict_logits
 
 N_CANDIDATES, N_MEMBERS, FPR = 1500, 500, 0.01  # 1,000 non-members: 1 % of them are the ten people that the rate needs
-EPSILON, DELTA = 2.0, 1e-3
+EPSILON, DELTA = 2.0, trial.DELTA
 N_SHADOWS, TOO_GOOD = 24, 0.9
 CARDS = {
     "A": "SmallClassifier, trained as `train_shadows(…, epochs=30)` does. Answers with all ten probabilities.",
@@ -56,21 +57,9 @@ def guarded(logits: ArrayLike) -> np.ndarray:
     return masks.memguard(logits, threshold=0.9, budget=2.0, seed=0)
 
 
-def tanh_network() -> SmallClassifier:
-    """The network of target C: noise asks for activations that cannot explode (Papernot et al. 2020, 2007.14191)."""
-    model = SmallClassifier()
-    for layers in (model.features, model.classifier):
-        for i, layer in enumerate(layers):
-            if isinstance(layer, nn.ReLU):
-                layers[i] = nn.Tanh()
-    return model
-
-
 def fit_privately(images: np.ndarray, labels: np.ndarray, seed: int) -> nn.Module:
-    """The training of target C, for `train_shadows(…, fit=fit_privately, key=…)`."""
-    data = ImageSet(torch.tensor(images), torch.tensor(labels), "members")
-    settings: dict[str, Any] = {"epochs": 10, "lr": 1.0, "batch_size": 100, "progress": False}
-    return train_private(tanh_network(), data, EPSILON, DELTA, seed=seed, **settings).model
+    """The training of target C, as notebook 07 trains its DP CNN: for `train_shadows(…, fit=fit_privately, key=…)`."""
+    return trial.train_privately(images, labels, seed, epsilon=EPSILON, kind="tanh", lr=1.0)
 
 
 def shadows(n: int, *, private: bool = False, seed: int = 0) -> ShadowBank:
@@ -81,7 +70,7 @@ def shadows(n: int, *, private: bool = False, seed: int = 0) -> ShadowBank:
 def _farm(n: int, private: bool, seed: int, *, keep_models: bool = False, progress: bool = False) -> ShadowBank:
     recipe: dict[str, Any] = {"fit": fit_privately, "key": "challenge: private"} if private else {"epochs": 30}
     if private and keep_models:
-        recipe["model"] = tanh_network
+        recipe["model"] = partial(trial.private_network, "tanh")
     people = candidates()
     return train_shadows(
         n,
@@ -194,7 +183,8 @@ class Referee:
         targets: tuple[str, ...],
         path: Path | None = None,
     ) -> None:
-        self._truth, self._baselines, self._targets, self._path = truth, baselines, targets, path
+        self._truth, self._compute, self._targets, self._path = truth, baselines, targets, path
+        self._scores: dict[str, Mapping[str, np.ndarray]] = {}  # of the baselines: every submission, board and figure asks
         self._kept: dict[str, list] = {"submissions": [], "closed": []}
 
     def submit(self, target: str, scores: ArrayLike, name: str = "mine") -> Verdict:
@@ -289,6 +279,11 @@ class Referee:
             raise ValueError("this key does not open these targets")
         return {name: self._truth(name) for name in self._targets}
 
+    def _baselines(self, target: str) -> Mapping[str, np.ndarray]:
+        if target not in self._scores:
+            self._scores[target] = self._compute(target)
+        return self._scores[target]
+
     def _check(self, target: str) -> None:
         if target not in self._targets:
             raise ValueError(f"there is no target {target!r}; there are {', '.join(self._targets)}")
@@ -316,9 +311,10 @@ class Referee:
 
 def referee() -> Referee:
     """The referee of the three sealed targets."""
-    nobody = os.environ.get("MIA_READER") == "nobody"
     name = hashlib.sha256(_key().encode()).hexdigest()[:12]
-    return Referee(truth_of, _baselines, tuple(CARDS), None if nobody else cache_dir() / "course" / f"challenge-{name}.json")
+    return Referee(
+        truth_of, _baselines, tuple(CARDS), None if nobody() else cache_dir() / "course" / f"challenge-{name}.json"
+    )
 
 
 def as_logits(probabilities: ArrayLike) -> np.ndarray:

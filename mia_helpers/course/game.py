@@ -1,6 +1,5 @@
 """The membership game: see a card, bet whether it was a member, see the truth; the reader against rules and attacks."""
 
-import html
 from collections.abc import Callable, Mapping
 
 import ipywidgets
@@ -8,7 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mia_helpers.course.predictions import show_either
+from mia_helpers.course.predictions import show_either, spoken
 from mia_helpers.seeds import shifted
 
 YOU = "you"
@@ -109,7 +108,7 @@ class MembershipGame:
         )
 
         def show(message: str) -> None:
-            said.value = f'<div role="status" aria-live="polite">{html.escape(message)}</div>'
+            said.value = spoken(message)
             yes.disabled = no.disabled = self.over
             picture.clear_output(wait=True)
             with picture:
@@ -119,14 +118,17 @@ class MembershipGame:
                     self.card()
                     plt.show()
 
+        def ask() -> str:
+            return f"Card {min(self.round + 1, self.n_rounds)} of {self.n_rounds}: was it in the training set?"
+
         def deal(_: object) -> None:
             self.fresh()
-            show(f"Card 1 of {self.n_rounds}: was it in the training set?")
+            show(ask())
 
         yes.on_click(lambda _: show(self.bet(True, stake.value)))
         no.on_click(lambda _: show(self.bet(False, stake.value)))
         again.on_click(deal)
         box = ipywidgets.VBox([picture, said, ipywidgets.HBox([yes, no, again]), stake])
-        show(f"Card {min(self.round + 1, self.n_rounds)} of {self.n_rounds}: was it in the training set?")
+        show(ask())
         rivals = " and ".join(self._rivals)
         show_either(box, f"The membership game: {self.n_rounds} cards, you against {rivals or 'chance'}.")

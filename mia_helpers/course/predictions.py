@@ -67,7 +67,7 @@ def rank(name: str, question: str, items: Sequence[str], *, answer: Sequence[str
             button.disabled = item in chosen
         sign.disabled = len(chosen) < len(items) or signed
         order = ", ".join(f"{place}. {item}" for place, item in enumerate(chosen, start=1)) or "Click the best one first."
-        status.value = _spoken(f"Signed: {order}" if signed else order)
+        status.value = spoken(f"Signed: {order}" if signed else order)
 
     def choose(button: ipywidgets.Button) -> None:
         chosen.append(button.description)
@@ -107,7 +107,7 @@ def _wrapping(buttons: list) -> ipywidgets.Box:
     return ipywidgets.Box(buttons, layout={"flex_flow": "row wrap"})
 
 
-def _spoken(text: str) -> str:
+def spoken(text: str) -> str:
     """HTML that a screen reader reads aloud when it changes."""
     return f'<div role="status" aria-live="polite">{html.escape(text)}</div>'
 
@@ -124,12 +124,13 @@ def show_either(widget: ipywidgets.Widget, text: str) -> None:
     display(widget._repr_mimebundle_() | {"text/plain": text, "text/html": as_html}, raw=True)
 
 
-def _nobody() -> bool:
+def nobody() -> bool:
+    """Whether nothing of a reader's is to be kept or found."""
     return os.environ.get("MIA_READER") == "nobody"
 
 
 def _read() -> dict[str, str | list[str]]:
-    if _nobody():
+    if nobody():
         return {}
     try:
         kept = json.loads((cache_dir() / "course" / "answers.json").read_text(encoding="utf-8"))
@@ -139,7 +140,7 @@ def _read() -> dict[str, str | list[str]]:
 
 
 def _keep(name: str, answer: str | list[str] | None) -> None:
-    if answer is None or _nobody():
+    if answer is None or nobody():
         return
     _in_memory[name] = answer  # where nothing can be written the notebook at hand still knows
     path = cache_dir() / "course" / "answers.json"
