@@ -207,7 +207,8 @@ def load_or_train(model: nn.Module, data: ImageSet, **settings: Any) -> Training
     """`train_classifier(model, data, **settings)`, kept on disk: the second call reads what the first one trained.
 
     The key holds everything that determines the result: the network with its code and frozen weights, data, settings, the
-    code of the training, torch's version. What cannot be told is not kept, with a `UserWarning`.
+    code of the training, torch's version; not the number of threads, which changes only the last digits. What cannot be
+    told is not kept, with a `UserWarning`.
     """
     return _load_or(train_classifier, (model, data), settings)
 
@@ -242,7 +243,6 @@ def bound_and_key(train: Callable, arguments: tuple, settings: dict) -> tuple[in
         model=lambda: start_of(arguments[0]),
         **told,
         torch=torch.__version__,
-        threads=torch.get_num_threads(),
         cuda=torch.cuda.is_available(),
     )
 

@@ -601,6 +601,18 @@ def test_dropout_and_width_are_in_the_key():
     assert describe_architecture(SmallClassifier()) == found[0], "but the weights are not"
 
 
+def test_a_laptop_with_more_cores_finds_what_another_one_trained(count):
+    """Threads change the last digits, which no claim of the course may rest on; a class shares one warm cache."""
+    threads = torch.get_num_threads()
+    try:
+        for n in (1, 2):
+            torch.set_num_threads(n)
+            load_or_train(Linear(), made(20), **FAST)
+    finally:
+        torch.set_num_threads(threads)
+    assert len(count) == 1
+
+
 def test_another_version_of_torch_trains_again(count, monkeypatch):
     load_or_train(Linear(), made(20), **FAST)
     monkeypatch.setattr(training.torch, "__version__", "99.0.0")
