@@ -11,7 +11,10 @@ from numpy.typing import ArrayLike
 from mia_helpers.metrics import Estimate, n_non_member_people, roc_curve
 
 MEMBER, NON_MEMBER, NEUTRAL = "#0072B2", "#D55E00", "#666666"  # blue, vermilion, grey (Okabe & Ito)
-SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+# Vermilion and its neighbour orange mean non-members, nothing else, so no series has them.
+SERIES = ("#0072B2", "#882255", "#009E73", "#CC79A7", "#000000", "#56B4E9")
+# What several kinds of points in one figure look like: told apart without colour, too.
+KINDS = (("o", MEMBER), ("s", NEUTRAL), ("^", SERIES[2]), ("D", "black"))
 
 
 def confidence_histograms(
@@ -75,7 +78,7 @@ def roc_axes(
         log: logarithmic axes, from `smallest_fpr` on; default: the smallest that the data support (10 false positives).
     """
     for i, (name, (values, is_member)) in enumerate(scores.items()):
-        colour, style = SERIES[i % len(SERIES)], ("-", "--", "-.")[i // len(SERIES) % 3]
+        colour, style = SERIES[i % len(SERIES)], ("-", "--", "-.")[(i + i // len(SERIES)) % 3]  # no two alike up to 18
         fpr, tpr, _ = roc_curve(np.ravel(values), np.ravel(is_member))
         # Steps, not slopes: between two real thresholds there is nothing to be had.
         ax.step(fpr, tpr, where="post", color=colour, linestyle=style, linewidth=1.6, label=name)
@@ -122,25 +125,50 @@ def image_grid(images: ArrayLike, titles: Sequence[str] = (), *, columns: int = 
     return figure
 
 
-def estimates(rows: Mapping[str, Estimate], *, label: str, chance: float | None = None, ax: Axes | None = None) -> Axes:
-    """One point with its interval for each named estimate, from top to bottom, with an optional chance line."""
-    ax = ax or plt.subplots(figsize=(6.5, 0.45 * len(rows) + 0.9), layout="constrained")[1]
-    for y, estimate in enumerate(rows.values()):
-        ax.plot([estimate.low, estimate.high], [y, y], color=MEMBER, linewidth=2)
-        ax.plot(estimate.value, y, "o", color=MEMBER)
+def estimates(
+    rows: Mapping[str, Estimate] | Mapping[str, Mapping[str, Estimate]],
+    *,
+    label: str,
+    chance: float | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """One point with its interval for each named estimate, from top to bottom, with an optional chance line.
+
+    Args:
+        rows: name -> estimate; or name -> kind -> estimate, each kind with a mark of its own (for `ax.legend()`). A row may
+            lack a kind. label: of the axis.
+
+    Raises:
+        ValueError: more kinds than there are marks, four.
+    """
+    of = {name: row if isinstance(row, Mapping) else {"": row} for name, row in rows.items()}
+    kinds = list(dict.fromkeys(kind for row in of.values() for kind in row))
+    if len(kinds) > len(KINDS):
+        raise ValueError(f"there are marks for {len(KINDS)} kinds, got {len(kinds)}: {', '.join(kinds)}")
+    ax = ax or plt.subplots(figsize=(8.5 if kinds[1:] else 6.5, 0.45 * len(of) + 0.9), layout="constrained")[1]
+    for kind, (mark, colour), shift in zip(kinds, KINDS, np.linspace(-0.2, 0.2, len(kinds)) if kinds[1:] else [0.0]):
+        shown = {y + shift: row[kind] for y, row in enumerate(of.values()) if kind in row}
+        for y, estimate in shown.items():
+            ax.plot([estimate.low, estimate.high], [y, y], color=colour, linewidth=2 if len(kinds) == 1 else 1.5)
+        ax.plot([e.value for e in shown.values()], list(shown), mark, color=colour, label=kind or None)
     if chance is not None:
-        ax.axvline(chance, color=NEUTRAL, linestyle=":", linewidth=1.2)
-        ax.annotate(
-            "chance",
-            (chance, 1),
-            xycoords=("data", "axes fraction"),
-            xytext=(3, 2),
-            textcoords="offset points",
-            color=NEUTRAL,
-            fontsize="small",
-        )
-    ax.set(yticks=range(len(rows)), yticklabels=list(rows), xlabel=label, ylim=(len(rows) - 0.5, -0.5))
+        chance_line(ax, chance)
+    ax.set(yticks=range(len(of)), yticklabels=list(of), xlabel=label, ylim=(len(of) - 0.5, -0.5))
     return ax
+
+
+def chance_line(ax: Axes, chance: float, fontsize: float | str = "small") -> None:
+    """A dotted line from top to bottom where chance is, with its name above it."""
+    ax.axvline(chance, color=NEUTRAL, linestyle=":", linewidth=1.2)
+    ax.annotate(
+        "chance",
+        (chance, 1),
+        xycoords=("data", "axes fraction"),
+        xytext=(3, 2),
+        textcoords="offset points",
+        color=NEUTRAL,
+        fontsize=fontsize,
+    )
 
 
 def pareto(utility: ArrayLike, leakage: ArrayLike) -> np.ndarray:

@@ -18,6 +18,7 @@ from traitlets.config import Config
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 WIDGET = "application/vnd.jupyter.widget-view+json"
+KEPT = ("tags", "jupyter", "alt")  # of a cell's metadata; `alt`: a text for each of its figures, for those who cannot see it
 
 
 def clean(notebook: NotebookNode) -> None:
@@ -31,7 +32,7 @@ def clean(notebook: NotebookNode) -> None:
     notebook.nbformat_minor = 5
     number = 0
     for cell in notebook.cells:
-        cell.metadata = nbformat.from_dict({k: v for k, v in cell.metadata.items() if k in ("tags", "jupyter")})
+        cell.metadata = nbformat.from_dict({k: v for k, v in cell.metadata.items() if k in KEPT})
         if cell.cell_type != "code":
             continue
         number += 1
@@ -47,8 +48,16 @@ def clean(notebook: NotebookNode) -> None:
                 output.metadata = nbformat.from_dict({})
             if "execution_count" in output:
                 output.execution_count = number
+        give_alternative_texts(cell)
     for i, cell in enumerate(notebook.cells):
         cell.id = f"cell-{i + 1:03d}"
+
+
+def give_alternative_texts(cell: NotebookNode) -> None:
+    """Put the texts in the cell's metadata onto its figures, where nbconvert and MyST look for them."""
+    figures = [output for output in cell.outputs if "image/png" in output.get("data", {})]
+    for figure, text in zip(figures, cell.metadata.get("alt", [])):
+        figure.metadata = nbformat.from_dict({"image/png": {"alt": text}})
 
 
 def without_widget(output: NotebookNode) -> bool:

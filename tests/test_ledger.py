@@ -6,7 +6,7 @@ import pytest
 
 from mia_helpers import metrics
 from mia_helpers.bank import draw_halves
-from mia_helpers.course.ledger import AUC, TPR, Ledger, plot_blocks, plot_series
+from mia_helpers.course.ledger import AUC, TPR, Ledger, plot_blocks
 
 
 @pytest.fixture(scope="module")
@@ -32,15 +32,6 @@ def test_the_difference_is_one_minus_the_other(ledger):
     assert ledger.difference("strong", "weak").value == pytest.approx(auc["strong"] - auc["weak"])
     assert ledger.difference("strong", "weak").low > 0.2
     assert abs(ledger.difference("strong", "weak", blind=True).value) < 0.1
-
-
-def test_series_leave_out_what_was_not_entered(ledger):
-    ax = plt.subplots()[1]
-    plot_series(ax, ledger.rows, {"a": ["weak", "strong"], "b": ["strong", "missing"]}, AUC)
-    assert ax.get_legend_handles_labels()[1] == ["a", "b"]
-    marks = [line for line in ax.lines if line.get_marker() not in ("None", None)]
-    assert [line.get_xdata()[0] for line in marks] == [ledger.rows[n][AUC].value for n in ("weak", "strong", "strong")]
-    plt.close("all")
 
 
 def test_blocks_have_a_mark_for_each_kind(ledger):

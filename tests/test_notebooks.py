@@ -25,6 +25,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 MAX_BYTES, MAX_CODE_LINES, MAX_ROWS, MAX_WIDTH, MAX_VERDICTS = 1_000_000, 12, 24, 100, 5
 MAX_WORDS = {"05": 2500}  # of markdown; all others:
 MAX_WORDS_ELSE = 3500
+MIN_ALT, MAX_ALT = 60, 500  # characters of an alternative text
 
 FIRST_AUTHORS = {  # arXiv id -> surname of the first author
     "1412.6980": "Kingma",
@@ -133,7 +134,7 @@ def no_session_metadata(notebook, path):
     return [
         f"{label(cell)}: metadata {sorted(cell.metadata)}"
         for cell in notebook.cells
-        if not set(cell.metadata) <= {"tags", "jupyter"}
+        if not set(cell.metadata) <= {"tags", "jupyter", "alt"}
     ]
 
 
@@ -202,6 +203,21 @@ def has_outputs(notebook, path):
     return ([] if "image/png" in mimes else ["no figure"]) + (
         [] if any(output_text(cell) for cell in code_cells(notebook)) else ["no text output"]
     )
+
+
+@rule
+def figures_can_be_heard(notebook, path):
+    """A text for each figure in the cell's metadata (`alt`), and on the figure itself; it says more than a title."""
+    problems = []
+    for cell in code_cells(notebook):
+        figures = [o for o in cell.outputs if "image/png" in o.get("data", {})]
+        texts = cell.metadata.get("alt", [])
+        if len(texts) != len(figures):
+            problems.append(f"{label(cell)}: {len(figures)} figures, {len(texts)} alternative texts")
+        elif [o.get("metadata", {}).get("image/png", {}).get("alt") for o in figures] != texts:
+            problems.append(f"{label(cell)}: the texts are not on the figures; refresh the notebook")
+        problems += [f"{label(cell)}: {text!r} says too little" for text in texts if not MIN_ALT <= len(text) <= MAX_ALT]
+    return problems
 
 
 @rule
@@ -510,8 +526,12 @@ def stdout(text: str) -> NotebookNode:
     return new_output("stream", name="stdout", text=text)
 
 
+ALT = "A line from 0 at the left to 1 at the right; both axes are plain numbers, and the line is straight all the way."
+
+
 def picture() -> NotebookNode:
-    return new_output("display_data", {"image/png": "iVBORw0KGgo=", "text/plain": "<Figure size 640x480 with 1 Axes>"})
+    data = {"image/png": "iVBORw0KGgo=", "text/plain": "<Figure size 640x480 with 1 Axes>"}
+    return new_output("display_data", data, metadata={"image/png": {"alt": ALT}})
 
 
 def good() -> NotebookNode:
@@ -522,7 +542,7 @@ def good() -> NotebookNode:
             "import matplotlib.pyplot as plt\n\nfrom mia_helpers.course import checks\n"
             "from mia_helpers.course.exercises import theory as exercises"
         ),
-        new_code_cell("_ = plt.plot([0, 1])\nplt.show()", outputs=[picture()]),
+        new_code_cell("_ = plt.plot([0, 1])\nplt.show()", outputs=[picture()], metadata={"alt": [ALT]}),
         new_code_cell(
             "# Checkpoint\nchecks.holds('all is as it was', True)",
             outputs=[stdout("✓ all is as it was\n")],
@@ -606,6 +626,18 @@ BAD: list[tuple[Rule, Callable[[NotebookNode], object]]] = [
     (file_is_small, set_outputs(FIGURE, display("image/png", "A" * MAX_BYTES))),
     (has_outputs, set_outputs(FIGURE)),
     (has_outputs, lambda n: [cell.update(outputs=[display("image/png")]) for cell in code_cells(n)]),
+    (figures_can_be_heard, lambda n: n.cells[FIGURE].metadata.pop("alt")),
+    (figures_can_be_heard, lambda n: n.cells[FIGURE].outputs[0].metadata.clear()),
+    (figures_can_be_heard, lambda n: n.cells[FIGURE].metadata.update(alt=[ALT.upper()])),
+    (figures_can_be_heard, lambda n: n.cells[FIGURE].outputs.append(picture())),
+    (figures_can_be_heard, lambda n: n.cells[CHECK].metadata.update(alt=[ALT])),
+    (
+        figures_can_be_heard,
+        lambda n: n.cells[FIGURE].update(
+            outputs=[new_output("display_data", {"image/png": "x"}, metadata={"image/png": {"alt": "A plot."}})],
+            metadata={"alt": ["A plot."]},
+        ),
+    ),
     (opening_is_complete, replace(0, "# A title", "A title")),
     (opening_is_complete, replace(0, "You will be able to", "You will")),
     (opening_is_complete, replace(0, "Needs", "Wants")),

@@ -4,6 +4,7 @@ import json
 import os
 from pathlib import Path
 
+import nbconvert
 import nbformat
 import pytest
 import refresh_notebooks
@@ -82,6 +83,18 @@ def test_clean_keeps_what_a_reader_sees():
     assert first.outputs[1].data == {"image/png": "iVBORw0KGgo=", "text/plain": "<Figure>"}
     assert notebook.metadata.kernelspec.name == "python3"
     assert second.outputs == []
+
+
+def test_each_figure_has_its_alternative_text_where_exports_look_for_it():
+    notebook = live_notebook()
+    notebook.cells[1].metadata.alt = ["a rising line"]
+    for _ in range(2):
+        refresh_notebooks.clean(notebook)
+        first = notebook.cells[1]
+        assert first.metadata.alt == ["a rising line"] and first.outputs[0].get("metadata") is None
+        assert first.outputs[1].metadata == {"image/png": {"alt": "a rising line"}}
+    page, _ = nbconvert.HTMLExporter(template_name="basic").from_notebook_node(notebook)
+    assert 'alt="a rising line"' in page
 
 
 def test_clean_renumbers_and_names_cells_by_position():

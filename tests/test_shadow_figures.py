@@ -59,18 +59,12 @@ def test_normal_values_lie_on_the_line_and_others_do_not():
     assert normal < 0.15 < 0.5 < skew
 
 
-def test_curves_and_series_show_each_estimate():
+def test_curves_show_each_estimate():
     some = {n: Estimate(n / 10, n / 10 - 0.1, n / 10 + 0.2) for n in (1, 2, 4)}
     (ax,) = figures.strength({"one": some, "other": {2: some[2]}}).axes
     assert [label.get_text() for label in ax.get_xticklabels()] == ["1", "2", "4"]
     points = [container[0].get_ydata() for container in ax.containers]
     assert [list(y) for y in points] == [[0.1, 0.2, 0.4], [0.2]]
-
-    (ax,) = figures.series(
-        {"a": {"x": some[1], "y": some[2]}, "b": {"y": some[4], "x": some[1]}}, label="AUC", chance=0.5
-    ).axes
-    dots = [line.get_xdata() for line in ax.lines if line.get_marker() == "o"]
-    assert [list(x) for x in dots] == [[0.1, 0.2], [0.1, 0.4]]  # by name, not by position
 
 
 def test_exposure_has_two_bars_a_group():

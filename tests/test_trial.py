@@ -13,7 +13,6 @@ import pytest
 import torch
 from torch import nn
 
-from mia_helpers import metrics
 from mia_helpers.bank import ShadowBank
 from mia_helpers.course import trial, widgets
 from mia_helpers.defences import RandomShift
@@ -180,20 +179,6 @@ def test_pairs_of_a_ranking_are_counted():
     assert trial.agreement(["b", "a", "d"], leaks) == (2, 1, 0)
     with pytest.raises(ValueError, match="nothing is known about 'e'; known are a, b, c, d"):
         trial.agreement(["a", "e"], leaks)
-
-
-# --- figures
-
-
-def test_kinds_differ_in_mark_as_well_as_in_colour():
-    e = metrics.Estimate(0.6, 0.5, 0.7)
-    ax = trial.dots({"x": {"naive": e, "adaptive": e}, "y": {"naive": e, "adaptive": e}}, label="AUC", chance=0.5)
-    marks = {(line.get_marker(), line.get_color()) for line in ax.lines if line.get_marker() != "None"}
-    assert len(marks) == len({mark for mark, _ in marks}) == 2
-    assert [t.get_text() for t in ax.get_yticklabels()] == ["x", "y"]
-    assert len(ax.get_legend_handles_labels()[1]) == 2
-    with pytest.raises(ValueError, match="marks for 4 kinds, got 5"):
-        trial.dots({"x": dict.fromkeys("abcde", e)}, label="AUC", chance=0.5)
 
 
 def test_named_stops(monkeypatch):

@@ -173,11 +173,10 @@ def test_estimates(chance):
     rows = {"first": Estimate(0.6, 0.55, 0.66), "second": Estimate(0.5, 0.4, 0.7), "third": Estimate(0.9, 0.8, 1.0)}
     ax = plots.estimates(rows, label="AUC", chance=chance)
     assert isinstance(ax, Axes) and ax.get_xlabel() == "AUC"
-    assert len(ax.lines) == 2 * len(rows) + (chance is not None)
-    for y, estimate in enumerate(rows.values()):
-        bar, point = ax.lines[2 * y : 2 * y + 2]
+    assert len(ax.lines) == len(rows) + 1 + (chance is not None)
+    for y, (estimate, bar) in enumerate(zip(rows.values(), ax.lines)):
         assert bar.get_xydata().tolist() == [[estimate.low, y], [estimate.high, y]]
-        assert point.get_xydata().tolist() == [[estimate.value, y]]
+    assert ax.lines[3].get_xydata().tolist() == [[estimate.value, y] for y, estimate in enumerate(rows.values())]
     assert [tick.get_text() for tick in ax.get_yticklabels()] == list(rows)
     assert ax.get_ylim()[0] > ax.get_ylim()[1], "the first row is at the top"
     if chance is not None:
@@ -186,9 +185,25 @@ def test_estimates(chance):
     rendered(ax.figure)
 
 
+def test_estimates_of_several_kinds_are_told_apart_without_colour_and_found_by_name():
+    some = {n: Estimate(n / 10, n / 10 - 0.1, n / 10 + 0.2) for n in (1, 2, 4)}
+    rows = {"x": {"naive": some[1], "adaptive": some[2]}, "y": {"adaptive": some[4]}}
+    ax = plots.estimates(rows, label="AUC")
+    marks = {line.get_label(): line for line in ax.lines if line.get_marker() != "None"}
+    assert list(marks) == ax.get_legend_handles_labels()[1] == ["naive", "adaptive"]
+    assert list(marks["naive"].get_xdata()) == [0.1] and list(marks["adaptive"].get_xdata()) == [0.2, 0.4]
+    heights = [*marks["naive"].get_ydata(), *marks["adaptive"].get_ydata()]
+    assert np.round(heights).tolist() == [0, 0, 1] and heights[0] < heights[1]
+    assert len({line.get_marker() for line in marks.values()}) == len({line.get_color() for line in marks.values()}) == 2
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["x", "y"]
+    with pytest.raises(ValueError, match="marks for 4 kinds, got 5"):
+        plots.estimates({"x": dict.fromkeys("abcde", some[1])}, label="AUC")
+
+
 def test_members_and_non_members_have_colours_of_their_own():
     assert len({plots.MEMBER, plots.NON_MEMBER, plots.NEUTRAL}) == 3
     assert len(set(plots.SERIES)) == len(plots.SERIES) >= 6
+    assert plots.NON_MEMBER not in plots.SERIES and "#E69F00" not in plots.SERIES, "orange means non-members, nothing else"
 
 
 # --- sliders

@@ -22,7 +22,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from mia_helpers.audit.page import ATTACKS_, CONTROLS, EXPOSED, SLICES, printable, shown_slices
 from mia_helpers.audit.report import AuditReport, rounded_up, shown
 from mia_helpers.metrics import Estimate, roc_curve, true_positives_at_fpr
-from mia_helpers.plots import MEMBER, NEUTRAL, SERIES
+from mia_helpers.plots import MEMBER, NEUTRAL, SERIES, chance_line
 
 WIDTH = 5.0  # inches; a page shows it 460 pixels wide, so that it is still legible on a telephone
 FONT = "DejaVu Sans"  # comes with matplotlib
@@ -141,16 +141,7 @@ def _dots(ax: Axes, rows: list[Row], chance: float, label: str, filled: str = "o
         ax.plot([estimate.low, estimate.high], [y, y], color=MEMBER, linewidth=1.6)
         face, marker = (MEMBER, filled) if strong else ("white", "o")
         ax.plot(estimate.value, y, marker, color=MEMBER, markerfacecolor=face, markersize=6)
-    ax.axvline(chance, color=NEUTRAL, linestyle=":", linewidth=1.2)
-    ax.annotate(
-        "chance",
-        (chance, 1),
-        xycoords=("data", "axes fraction"),
-        xytext=(3, 2),
-        textcoords="offset points",
-        color=NEUTRAL,
-        fontsize=8,
-    )
+    chance_line(ax, chance, fontsize=8)
     ax.set(xlabel=label, ylim=(len(rows) - 0.5, -0.5))
     ax.set_yticks(range(len(rows)), [name for name, *_ in rows])
     ax.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))

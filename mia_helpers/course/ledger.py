@@ -6,15 +6,13 @@ from typing import Literal
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from mia_helpers.metrics import Estimate, attack_report, auc_difference
-from mia_helpers.plots import MEMBER, NEUTRAL, SERIES
+from mia_helpers.plots import MEMBER, NEUTRAL
 
 FPR, AUC, TPR = 0.01, "AUC", "TPR at 1 % FPR"
-SERIES_STYLES = ((SERIES[2], "s"), (SERIES[0], "o"), ("black", "^"), (SERIES[3], "D"))
 KIND_STYLES: tuple[tuple[str, str, Literal["-", "--", ":"]], ...] = (
     (NEUTRAL, "s", "--"),
     ("black", "^", ":"),
@@ -70,19 +68,6 @@ class Ledger:
     def table(self) -> pd.DataFrame:
         """All rows as text, in the order in which they were entered."""
         return pd.DataFrame(self.rows).T.astype(str)
-
-
-def plot_series(ax: Axes, rows: Mapping[str, Mapping], series: Mapping[str, Sequence[str]], column: str) -> None:
-    """One point with its interval for each name that is in `rows`, side by side for each series, with the chance line."""
-    shifts = np.linspace(-0.2, 0.2, len(series))
-    for shift, (label, names), (colour, mark) in zip(shifts, series.items(), SERIES_STYLES):
-        for y, name in enumerate(names):
-            if name in rows:
-                e = rows[name][column]
-                ax.plot([e.low, e.high], [y + shift] * 2, color=colour)
-                ax.plot(e.value, y + shift, mark, ms=5, color=colour, label="" if y else label)
-    ax.axvline(CHANCE[column], color=NEUTRAL, linestyle=":")
-    ax.set(xlabel=column, yticks=range(len(names)), ylim=(len(names) - 0.5, -0.5))
 
 
 def plot_blocks(

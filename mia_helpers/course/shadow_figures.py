@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import norm
 
 from mia_helpers.metrics import Estimate
-from mia_helpers.plots import MEMBER, NEUTRAL, NON_MEMBER, SERIES
+from mia_helpers.plots import KINDS, MEMBER, NEUTRAL, NON_MEMBER
 
 LIMITS, N_BINS = (-12.0, 26.0), 38  # one bin a unit of logit confidence
 COLOURS = (MEMBER, NON_MEMBER, NEUTRAL)
@@ -69,31 +69,17 @@ def quantiles(groups: Mapping[str, ArrayLike], *, ax: Axes) -> Axes:
 def strength(curves: Mapping[str, Mapping[int, Estimate]]) -> Figure:
     """AUC with its interval against the number of shadows: name -> number -> estimate."""
     figure, ax = plt.subplots(figsize=(7, 3.4), layout="constrained")
-    for shift, (name, points), colour in zip((0.97, 1, 1.03), curves.items(), SERIES):
+    for shift, (name, points), (mark, colour) in zip((0.97, 1, 1.03), curves.items(), KINDS):
         x, estimates = np.array(list(points)) * shift, list(points.values())
         values = [e.value for e in estimates]
         errors = [[e.value - e.low for e in estimates], [e.high - e.value for e in estimates]]
-        ax.errorbar(x, values, errors, fmt="o-", capsize=3, color=colour, label=name)
+        ax.errorbar(x, values, errors, fmt=f"{mark}-", capsize=3, color=colour, label=name)
     numbers = sorted({n for points in curves.values() for n in points})
     ax.axhline(0.5, color=NEUTRAL, linestyle=":")
     ax.set(xscale="log", xlabel="number of shadows", ylabel="AUC, mean over targets")
     ax.set_xticks(numbers, [str(n) for n in numbers])
     ax.minorticks_off()
     ax.legend(frameon=False, loc="lower right")
-    return figure
-
-
-def series(rows: Mapping[str, Mapping[str, Estimate]], *, label: str, chance: float) -> Figure:
-    """Several estimates for each name, in colours: series -> name -> estimate; the same names in each."""
-    names = list(next(iter(rows.values())))
-    figure, ax = plt.subplots(figsize=(7, 0.45 * len(names) + 0.8), layout="constrained")
-    for shift, (what, found), colour in zip(np.linspace(-0.2, 0.2, len(rows)), rows.items(), COLOURS):
-        places = np.arange(len(names)) + shift
-        ax.hlines(places, [found[n].low for n in names], [found[n].high for n in names], color=colour)
-        ax.plot([found[n].value for n in names], places, "o", ms=4, color=colour, label=what)
-    ax.axvline(chance, color=NEUTRAL, linestyle=":")
-    ax.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -0.5), xlabel=label)
-    ax.legend(frameon=False)
     return figure
 
 

@@ -11,14 +11,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 from torch import nn
 
-from mia_helpers import attacks, defences, metrics, plots, signals
+from mia_helpers import attacks, defences, metrics, signals
 from mia_helpers.bank import ShadowBank
 from mia_helpers.data import ImageSet, load_digits
 from mia_helpers.models import SmallClassifier
@@ -359,28 +357,3 @@ def own(fit: Fit, n_models: int = N_MODELS) -> Case | None:
 
 
 # ------------------------------------------------------------------------------------------------------------ the figures
-
-LOOKS = (("s", plots.NEUTRAL), ("o", plots.MEMBER), ("^", plots.SERIES[2]), ("D", "black"))  # told apart without colour
-
-
-def dots(rows: Mapping[str, Mapping[str, metrics.Estimate]], *, label: str, chance: float, ax: Axes | None = None) -> Axes:
-    """One row for each name, in it up to four estimates with their intervals, each kind with its own mark.
-
-    Args:
-        rows: name -> kind -> estimate; every row has the same kinds. label: of the axis. chance: dotted line.
-
-    Raises:
-        ValueError: more than four kinds.
-    """
-    kinds = list(next(iter(rows.values())))
-    if len(kinds) > len(LOOKS):
-        raise ValueError(f"there are marks for {len(LOOKS)} kinds, got {len(kinds)}: {', '.join(kinds)}")
-    ax = ax or plt.subplots(figsize=(8.5, 0.42 * len(rows) + 1), layout="constrained")[1]
-    for up, kind, (mark, colour) in zip(np.linspace(-0.22, 0.22, len(kinds)), kinds, LOOKS):
-        for y, estimates in enumerate(rows.values()):
-            e = estimates[kind]
-            ax.plot([e.low, e.high], [y + up] * 2, color=colour, linewidth=1.5)
-            ax.plot(e.value, y + up, mark, color=colour, markersize=6, label=None if y else kind)
-    ax.axvline(chance, color=plots.NEUTRAL, linestyle=":")
-    ax.set(yticks=range(len(rows)), yticklabels=list(rows), xlabel=label, ylim=(len(rows) - 0.5, -0.5))
-    return ax
