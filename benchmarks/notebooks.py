@@ -12,11 +12,10 @@ import time
 from pathlib import Path
 
 import nbformat
-from nbclient import NotebookClient
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
-from refresh_notebooks import sockets_in  # noqa: E402 (found only now)
+from refresh_notebooks import Client, sockets_in  # noqa: E402 (found only now)
 
 _spec = importlib.util.spec_from_file_location("notebooks_conftest", ROOT / "notebooks" / "conftest.py")
 _conftest = importlib.util.module_from_spec(_spec)
@@ -26,7 +25,7 @@ _spec.loader.exec_module(_conftest)
 def seconds(path: Path, cache: str) -> float:
     """From the start of a kernel to the last cell."""
     with tempfile.TemporaryDirectory() as folder:
-        client = NotebookClient(
+        client = Client(
             nbformat.read(path, as_version=4),
             timeout=7200,
             kernel_name="python3",

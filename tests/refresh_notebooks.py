@@ -3,6 +3,7 @@
 What is kept is what a reader should see; progress bars, widget views, stderr, timings and execution dates go.
 """
 
+import asyncio
 import base64
 import os
 import socket
@@ -12,6 +13,8 @@ import time
 from pathlib import Path
 
 import nbformat
+import zmq
+from jupyter_core.utils import run_sync
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 from traitlets.config import Config
@@ -89,14 +92,35 @@ def merge_streams(outputs: list[NotebookNode]) -> list[NotebookNode]:
 
 
 def sockets_in(folder: str) -> Config:
-    """Have a kernel talk through sockets in `folder`.
-
-    Over TCP a kernel on a busy machine and its client now and then wait for each other for ever, for instance when two that
-    start together pick the same port.
-    """
+    """Have a kernel talk through sockets in `folder`: over TCP two that start together may pick the same port."""
     if not hasattr(socket, "AF_UNIX") or len(folder) > 80:  # a path to a socket may have some hundred bytes
         return Config()
     return Config({"KernelManager": {"transport": "ipc", "ip": str(Path(folder, "kernel"))}})
+
+
+class Client(NotebookClient):
+    """A client that looks every second whether an answer has come.
+
+    On a busy machine the news that a message is there is now and then lost between pyzmq and asyncio: the kernel has
+    answered and idles, and the client waits for ever. Asking a socket for its events makes it look again.
+    """
+
+    async def async_execute(self, *args: object, **options: object) -> NotebookNode:
+        """As NotebookClient's."""
+        looking = asyncio.ensure_future(self._look_again())
+        try:
+            return await super().async_execute(*args, **options)
+        finally:
+            looking.cancel()
+
+    execute = run_sync(async_execute)
+
+    async def _look_again(self) -> None:
+        while True:
+            await asyncio.sleep(1)
+            if self.kc is not None and self.kc.channels_running:
+                for channel in (self.kc.shell_channel, self.kc.iopub_channel, self.kc.control_channel):
+                    channel.socket.get(zmq.EVENTS)
 
 
 def refresh(path: Path) -> None:
@@ -104,7 +128,7 @@ def refresh(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        NotebookClient(
+        Client(
             notebook,
             timeout=7200,
             kernel_name="python3",

@@ -32,8 +32,7 @@ from pathlib import Path
 
 import nbformat
 from filelock import FileLock
-from nbclient import NotebookClient
-from refresh_notebooks import sockets_in
+from refresh_notebooks import Client, sockets_in
 
 from mia_helpers.cache import atomic_path, cache_dir
 
@@ -154,7 +153,7 @@ def run(notebook: Path, shake: Shake) -> dict:
             for line in file:
                 claims.append({"cell": cell_index, "section": _section(content.cells, cell_index), **json.loads(line)})
 
-        client = NotebookClient(
+        client = Client(
             content,
             timeout=CELL_TIMEOUT_S,
             kernel_name="python3",

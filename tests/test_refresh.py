@@ -8,6 +8,7 @@ import nbconvert
 import nbformat
 import pytest
 import refresh_notebooks
+import zmq.asyncio
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 
@@ -179,3 +180,12 @@ def test_an_unknown_number_is_refused(tmp_path, monkeypatch):
     with pytest.raises(SystemExit, match="no notebook begins with 77; there are 01_tiny.ipynb"):
         refresh_notebooks.main(["01", "77"])
     assert (tmp_path / "01_tiny.ipynb").read_text() == "{}"  # nothing was begun
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_client_that_is_not_told_of_an_answer_finds_it_all_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr(zmq.asyncio.Socket, "_init_io_state", lambda *_: None)  # asyncio does not watch the sockets
+    notebook = new_notebook(cells=[new_code_cell("1 + 1"), new_code_cell("2 + 2")])
+    sockets = refresh_notebooks.sockets_in(str(tmp_path))
+    refresh_notebooks.Client(notebook, timeout=60, kernel_name="python3", config=sockets).execute()
+    assert [cell.outputs[0].data["text/plain"] for cell in notebook.cells] == ["2", "4"]
