@@ -35,11 +35,14 @@ def test_the_difference_is_one_minus_the_other(ledger):
 
 
 def test_series_leave_out_what_was_not_entered(ledger):
-    ax = plt.subplots()[1]
-    plot_series(ax, ledger.rows, {"a": ["weak", "strong"], "b": ["strong", "missing"]}, AUC)
-    assert ax.get_legend_handles_labels()[1] == ["a", "b"]
-    marks = [line for line in ax.lines if line.get_marker() not in ("None", None)]
-    assert [line.get_xdata()[0] for line in marks] == [ledger.rows[n][AUC].value for n in ("weak", "strong", "strong")]
+    figure = plot_series(ledger.rows, {"a": ["weak", "strong"], "b": ["strong", "missing"]}, ["first", "second"])
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b"]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["first", "second"]
+    for ax, column in zip(figure.axes, (AUC, TPR)):
+        marks = [line for line in ax.lines if line.get_marker() not in ("None", None)]
+        assert [line.get_xdata()[0] for line in marks] == [
+            ledger.rows[n][column].value for n in ("weak", "strong", "strong")
+        ]
     plt.close("all")
 
 

@@ -6,7 +6,6 @@ from typing import Literal
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
@@ -72,17 +71,26 @@ class Ledger:
         return pd.DataFrame(self.rows).T.astype(str)
 
 
-def plot_series(ax: Axes, rows: Mapping[str, Mapping], series: Mapping[str, Sequence[str]], column: str) -> None:
-    """One point with its interval for each name that is in `rows`, side by side for each series, with the chance line."""
+def plot_series(rows: Mapping[str, Mapping], series: Mapping[str, Sequence[str]], labels: Sequence[str]) -> Figure:
+    """AUC and TPR of attacks, a row for each label and a mark for each series, side by side, with the chance line.
+
+    Args:
+        rows: as in `Ledger`; a name that is not in it is left out. series: series -> names, one for each of the `labels`.
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(9, 4), sharey=True, layout="constrained")
     shifts = np.linspace(-0.2, 0.2, len(series))
-    for shift, (label, names), (colour, mark) in zip(shifts, series.items(), SERIES_STYLES):
-        for y, name in enumerate(names):
-            if name in rows:
-                e = rows[name][column]
-                ax.plot([e.low, e.high], [y + shift] * 2, color=colour)
-                ax.plot(e.value, y + shift, mark, ms=5, color=colour, label="" if y else label)
-    ax.axvline(CHANCE[column], color=NEUTRAL, linestyle=":")
-    ax.set(xlabel=column, yticks=range(len(names)), ylim=(len(names) - 0.5, -0.5))
+    for ax, column in zip(axes, (AUC, TPR)):
+        for shift, (label, names), (colour, mark) in zip(shifts, series.items(), SERIES_STYLES):
+            for y, name in enumerate(names):
+                if name in rows:
+                    e = rows[name][column]
+                    ax.plot([e.low, e.high], [y + shift] * 2, color=colour)
+                    ax.plot(e.value, y + shift, mark, ms=5, color=colour, label="" if y else label)
+        ax.axvline(CHANCE[column], color=NEUTRAL, linestyle=":")
+        ax.set(xlabel=column, ylim=(len(labels) - 0.5, -0.5))
+    axes[0].set_yticks(range(len(labels)), labels)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    return figure
 
 
 def plot_blocks(
