@@ -148,7 +148,7 @@ def train_shadows(
             two shadows that share a model.
         TypeError: images that are not numbers (float32 without `fit`), labels that are not integers, settings that do not go
             together, a model that needs `answer`.
-        OSError: the cache cannot be written.
+        OSError: the cache cannot be written, and does not hold all that was asked for.
     """
     images, labels = _checked(images, labels, float32=fit is None)
     whose = None if person is None else _people(person, len(images), n_candidates)

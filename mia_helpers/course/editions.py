@@ -84,7 +84,7 @@ def make(out: Path, *, student: bool = False, blank: bool = False, slides: bool 
         raise ValueError(f"{out} is inside the course; name a folder elsewhere")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise FileExistsError(f"{out} is there already, and not an empty folder")
-    steps = [OnlySolutions()] if solutions else _steps(student, blank, slides)
+    steps: list[Preprocessor] = [OnlySolutions()] if solutions else _steps(student, blank, slides)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as temporary:  # all of it, or nothing
         made = Path(temporary, "edition")
