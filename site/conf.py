@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 project = "Who was in the training set?"
 author = "the authors of the course"
-language = "en_GB"
+language = "en"  # with "en_GB" the page of search results stops at a missing translation
 
 extensions = ["myst_nb", "sphinx.ext.mathjax", "pages"]
 root_doc = "README"
@@ -32,6 +32,7 @@ mathjax_path = "mathjax/tex-chtml-full.js"  # of an installed package; with all 
 
 html_theme = "sphinx_book_theme"
 html_title = project
+html_favicon = "static/favicon.svg"
 html_show_sphinx = False
 html_show_copyright = False
 html_static_path = ["static"]

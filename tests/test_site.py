@@ -209,7 +209,7 @@ def chromium():
         browser.close()
 
 
-def open_page(browser, served: str, width: int, scheme: str):
+def open_page(browser, served: str, *, width: int = 1280, scheme: str = "light"):
     """A tab, and the list of what it complains about, foreign requests among it."""
     complaints: list[str] = []
     tab = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme).new_page()
@@ -228,29 +228,37 @@ def open_page(browser, served: str, width: int, scheme: str):
     return tab, complaints
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
-def test_pages_in_a_browser(chromium, served, pages, width, scheme):
-    tab, complaints = open_page(chromium, served, width, scheme)
+def test_no_page_scrolls_sideways_complains_or_asks_another_host(chromium, served, pages):
+    tab, complaints = open_page(chromium, served)
     for name in sorted(set(pages) - {"index"}):
         tab.goto(f"{served}{name}.html")
-        wide = tab.evaluate("document.documentElement.scrollWidth")
-        assert wide <= width, f"{name} is {wide} pixels wide"
-        assert tab.evaluate("document.documentElement.dataset.theme") == scheme
+        for width in (1280, 390):
+            tab.set_viewport_size({"width": width, "height": 900})
+            wide = tab.evaluate("document.documentElement.scrollWidth")
+            assert wide <= width, f"{name} is {wide} pixels wide"
         assert not complaints, (name, complaints)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_formulae_are_set_and_a_solution_opens_when_it_is_pressed(chromium, served, scheme):
+    tab, complaints = open_page(chromium, served, scheme=scheme)
     tab.goto(f"{served}notebooks/06_many_shadows.html")
-    tab.wait_for_selector("mjx-container mjx-math")  # formulae are set
-    assert not tab.is_visible(".tag_solution .cell_input")
-    tab.click(".tag_solution summary")
-    assert tab.is_visible(".tag_solution .cell_input")
+    assert tab.evaluate("document.documentElement.dataset.theme") == scheme
+    tab.wait_for_selector("mjx-container mjx-math")
+    source = tab.locator(".tag_solution .cell_input").first
+    assert not source.is_visible()
+    tab.locator(".tag_solution summary").first.click()
+    assert source.is_visible()
     assert not complaints
 
 
 @pytest.mark.parametrize("width", [1280, 390])
 def test_a_search_for_rmia_finds_its_notebook(chromium, served, width):
-    tab, complaints = open_page(chromium, served, width, "light")
+    tab, complaints = open_page(chromium, served, width=width)
     tab.goto(f"{served}index.html")
     tab.locator(".search-button__button:visible").first.click()
     tab.keyboard.type("RMIA")
     tab.keyboard.press("Enter")
     tab.wait_for_selector("#search-results li a[href*='06_many_shadows']")
+    tab.wait_for_selector(".search-summary:has-text('found')")  # it has come to its end
     assert not complaints
