@@ -101,17 +101,17 @@ def exercise_6_3(rmia_share: Callable[[np.ndarray, np.ndarray, float], np.ndarra
         rng = np.random.default_rng(0)
         for gamma in (2.0, 1.0):
             ratio, population = (rng.integers(1, 9, n) / 4 for n in (30, 50))
-            x, z = ratio[:, None], population[None]
+            x, u = ratio[:, None], population[None]
             slips = {
-                "a tie counts: r(x)/r(z) ≥ γ, not >": [(x / z > gamma).mean(1)],
-                "it is turned round: r(z)/r(x) instead of r(x)/r(z)": [(z / x >= gamma).mean(1), (x / z <= gamma).mean(1)],
-                "γ stands on the wrong side: x must be γ times as sure as z": [(x * gamma >= z).mean(1)],
-                "γ is not in it": [(x >= z).mean(1)],
-                "these are numbers of digits; the score is their share of the population": [(x / z >= gamma).sum(1)],
-                "this averages the ratios; count the pairs that reach γ": [(x / z).mean(1)],
+                "a tie counts: r(x)/r(u) ≥ γ, not >": [(x / u > gamma).mean(1)],
+                "it is turned round: r(u)/r(x) instead of r(x)/r(u)": [(u / x >= gamma).mean(1), (x / u <= gamma).mean(1)],
+                "γ stands on the wrong side: r(x) must be γ times r(u)": [(x * gamma >= u).mean(1)],
+                "γ is not in it": [(x >= u).mean(1)],
+                "these are numbers of digits; the score is their share of the population": [(x / u >= gamma).sum(1)],
+                "this averages the ratios; count the pairs that reach γ": [(x / u).mean(1)],
             }
             slips = {why: [wrong for wrong in found if gamma != 1 or why[:3] != "γ"] for why, found in slips.items()}
-            wrong = _verdict(rmia_share, (ratio, population, gamma), (x / z >= gamma).mean(1), slips)
+            wrong = _verdict(rmia_share, (ratio, population, gamma), (x / u >= gamma).mean(1), slips)
             if wrong is not None:
                 return wrong if wrong is NOT_ATTEMPTED else f"with gamma = {gamma:g}: {wrong}"
         return None
