@@ -422,6 +422,10 @@ WRONG = [
         lambda case: figures(case, ["clinic", "order"]),
         "2 of 5 slips are left: .*clinic.*orders",
     ),
+    (audit_your_model.exercise_10_5, [True] * 8, "all eight the same"),
+    (audit_your_model.exercise_10_5, [False] * 7, "7 verdicts; want 8"),
+    (audit_your_model.exercise_10_5, [True, None] * 4, "no verdict yet on 2, 4, 6, 8"),
+    (audit_your_model.exercise_10_5, [True, True] + [False] * 6, "5 of 8 are right. Number 1: .* 1 more are for you"),
 ]
 
 

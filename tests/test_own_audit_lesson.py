@@ -175,3 +175,17 @@ def test_the_lines_are_shown_without_their_verdicts(capsys):
     assert max(map(len, said.splitlines())) <= 70 and not any(set_up.why in said for set_up in set_ups.SET_UPS)
     shown = " ".join(said.split())
     assert all(f"{n}. {set_up.line}" in shown for n, set_up in enumerate(set_ups.SET_UPS, start=1))
+
+
+def test_the_reports_are_shown_and_judged_alike(capsys):
+    truth = [report.holds for report in set_ups.REPORTS]
+    assert len(truth) == 8 and 2 < sum(truth) < 6
+    set_ups.show(set_ups.REPORTS)
+    said = capsys.readouterr().out
+    assert len(said.splitlines()) <= 24 and not any(report.why in said for report in set_ups.REPORTS)
+    audit_your_model.exercise_10_5(truth)
+    assert capsys.readouterr().out.startswith("✓ exercise 10.5")
+    for number, right in enumerate(truth):
+        audit_your_model.exercise_10_5(truth[:number] + [not right] + truth[number + 1 :])
+        said = capsys.readouterr().out
+        assert "7 of 8 are right" in said and set_ups.REPORTS[number].why in said

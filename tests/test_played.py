@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from mia_helpers.course import predictions
 from mia_helpers.course.game import YOU, MembershipGame
+from mia_helpers.metrics import Estimate
 
 
 @pytest.fixture(autouse=True)
@@ -92,6 +93,23 @@ def test_a_question_without_a_choice_is_refused(options):
     for ask in (predictions.predict, predictions.rank):
         with pytest.raises(ValueError, match="two or more different options"):
             ask("a", "Which?", options)
+
+
+def test_a_ranking_is_taken_up_with_the_places_that_it_gave(shown, capsys):
+    found = {"b": Estimate(0.5, 0.45, 0.55), "a": Estimate(0.9, 0.8, 1.0), "c": Estimate(0.5, 0.4, 0.6)}
+    predictions.reveal_ranking("08.order", found)
+    said = capsys.readouterr().out
+    assert [line.split()[1] for line in said.splitlines()] == ["a", "b", "c"] and "your" not in said
+    predictions.rank("08.order", "Most first?", ("a", "b", "c"), answer=["b", "a", "c"])
+    capsys.readouterr()
+    predictions.reveal_ranking("08.order", found)
+    said = capsys.readouterr().out
+    assert [line.split()[-1] for line in said.splitlines()[:3]] == ["2", "1", "3"]
+    assert "1 are as found, 1 the other way round, 1 too close" in said
+    predictions.reveal_ranking("08.order", {"a": found["a"], "b": found["b"]})  # another question than was signed
+    assert "your" not in capsys.readouterr().out
+    with pytest.raises(ValueError, match="nothing to rank"):
+        predictions.reveal_ranking("08.order", {})
 
 
 def test_a_ranking_is_kept_when_it_is_signed_and_only_then(shown):

@@ -11,7 +11,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.tree import DecisionTreeClassifier
 
 from mia_helpers.ask import probabilities
-from mia_helpers.course.trees import path, plot_path
+from mia_helpers.course.trees import path, plot_both, plot_path
 
 # One feature decides: records at 0, 1 are class 0, at 3 class 1, at 5, 6, 7 class 0. Splits at 2 and 4.
 X = np.array([[0.0], [1.0], [3.0], [5.0], [6.0], [7.0]])
@@ -101,3 +101,12 @@ def test_plot_path_refuses_more_than_two_classes(tree):
         with pytest.raises(ValueError, match="expected two classes"):
             plot_path(model, [1.0], feature_names=["dose"], class_names=names, ax=plt.subplots()[1])
     plt.close("all")
+
+
+def test_two_trees_side_by_side_say_which_had_the_record(tree):
+    other = DecisionTreeClassifier(random_state=0).fit(X[:-1], Y[:-1])
+    figure = plot_both(tree, other, X[-1], "patient 1", feature_names=["size"], class_names=["ill", "well"])
+    assert [ax.get_title() for ax in figure.axes] == ["trained with this patient", "trained without this patient"]
+    assert [len(ax.get_yticks()) for ax in figure.axes] == [len(path(t, X[-1])) for t in (tree, other)]
+    assert figure.get_suptitle() == "patient 1"
+    plt.close(figure)

@@ -9,13 +9,15 @@ import contextlib
 import html
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import combinations
 
 import ipywidgets
 from filelock import FileLock
 from IPython.display import display
 
 from mia_helpers.cache import atomic_path, cache_dir
+from mia_helpers.metrics import Estimate
 
 _in_memory: dict[str, str | list[str]] = {}
 
@@ -89,6 +91,29 @@ def rank(name: str, question: str, items: Sequence[str], *, answer: Sequence[str
     update(signed=bool(chosen))
     rows = ipywidgets.VBox([_wrapping(list(buttons.values())), _wrapping([again, sign]), status])
     _show(question, rows, [f"□ {item}" for item in items])
+
+
+def reveal_ranking(name: str, found: Mapping[str, Estimate]) -> None:
+    """Take up the ranking `name`: print what was `found`, largest first, and beside it the place that the reader gave it.
+
+    Of the pairs, those whose intervals do not overlap are counted as in the reader's order or not.
+
+    Raises:
+        ValueError: `found` is empty.
+    """
+    if not found:
+        raise ValueError("there is nothing to rank")
+    order, said = sorted(found, key=lambda item: -found[item].value), recall(name)
+    signed = said if isinstance(said, list) and sorted(said) == sorted(found) else None
+    width = max(map(len, order))
+    for place, item in enumerate(order, start=1):
+        yours = f"   your place: {signed.index(item) + 1}" if signed else ""
+        print(f"{place:2d}. {item:{width}}  {found[item]}{yours}")
+    if signed:
+        apart = [(a, b) for a, b in combinations(order, 2) if found[a].low > found[b].high]
+        right = sum(signed.index(a) < signed.index(b) for a, b in apart)
+        close = len(order) * (len(order) - 1) // 2 - len(apart)
+        print(f"Of your pairs {right} are as found, {len(apart) - right} the other way round, {close} too close to tell.")
 
 
 def recall(name: str) -> str | list[str] | None:

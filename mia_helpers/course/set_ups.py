@@ -1,12 +1,13 @@
-"""Twelve set-ups of a private training, some of which are not as private as they say (notebook 10)."""
+"""Twelve set-ups of a private training and eight reports of audits; not all keep what they say (notebook 10)."""
 
 import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class SetUp:
-    """One line that departs from a sound set-up, whether its statement then still holds, and why."""
+    """One line, whether what it states holds, and why; of the set-ups, each departs from a sound one in one thing."""
 
     line: str
     holds: bool
@@ -89,8 +90,59 @@ SET_UPS = (
     ),
 )
 
+REPORTS = (
+    SetUp(
+        "200 members and 200 others, drawn by lot. No attack was above chance. The model gives nobody away.",
+        False,
+        "so few people let a clear leak pass unseen, and no audit shows that nothing leaks; the upper end of the AUC's "
+        "interval is what can be said",
+    ),
+    SetUp(
+        "5,000 members and 5,000 others set aside by lot. The strongest of 8 attacks names 2 % of the members [1 %, 3 %, "
+        "for all 8 at once] at 1 % false positives. Attacks with reference models were not run.",
+        True,
+        "who was compared, how many attacks, an interval that allows for picking the strongest, and what was not tried: "
+        "that is all it claims",
+    ),
+    SetUp(
+        "The members are customers of last year, the others joined this year. AUC 0.83: the model leaks badly.",
+        False,
+        "the two groups differ in time, and an attack may see just that; first see what a classifier finds that never asks "
+        "the model",
+    ),
+    SetUp(
+        "We tried 20 attacks and report the best: AUC 0.54, plain 95 % interval [0.51, 0.57], so there is a leak.",
+        False,
+        "of 20 attacks on a model without a leak one easily has a plain interval above 0.5; it must hold for all 20 at once",
+    ),
+    SetUp(
+        "With 300 non-members, the attack names 12 % of the members at 0.1 % false positives.",
+        False,
+        "one would expect a third of a false alarm among 300, so nobody can say what the rate is; 10 are asked for",
+    ),
+    SetUp(
+        "Members and others by lot. A blind classifier has an AUC of 0.47 [0.42, 0.52], the attack 0.60 [0.56, 0.64]. "
+        "Evidence of a leak, from the attacks that were run.",
+        True,
+        "a blind classifier somewhat below 0.5 is an artefact of cross-validation, and the attack's interval lies above 0.5",
+    ),
+    SetUp(
+        "Our gate stands at 5 %. The first two runs named 6 %; with a third seed it was 4.7 %, and the gate opened.",
+        False,
+        "the best of three tries is no measurement, and there would have been a fourth; the number of runs belongs fixed "
+        "with the limit",
+    ),
+    SetUp(
+        "Trained with DP-SGD on 50,000 patients, one record each: (3, 0.000001) for adding or removing one. One run with "
+        "coins shows ε ≥ 0.4 at the same δ. The true ε lies between the two, with 95 % confidence.",
+        True,
+        "an upper bound from the accountant and a lower one from coins, with δ well below 1/n and the unit named; far apart "
+        "is normal",
+    ),
+)
 
-def show() -> None:
-    """Print the twelve lines, numbered from 1."""
-    for number, set_up in enumerate(SET_UPS, start=1):
+
+def show(lines: Sequence[SetUp] = SET_UPS) -> None:
+    """Print the lines, numbered from 1."""
+    for number, set_up in enumerate(lines, start=1):
         print(textwrap.fill(set_up.line, 70, initial_indent=f"{number:2d}. ", subsequent_indent="    "))

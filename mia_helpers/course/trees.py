@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from sklearn.tree import DecisionTreeClassifier
 
@@ -79,3 +81,22 @@ def plot_path(
         xlim=(0, 1.45 * steps[0].members.sum()),
     )
     return ax
+
+
+def plot_both(
+    with_it: DecisionTreeClassifier,
+    without_it: DecisionTreeClassifier,
+    record: ArrayLike,
+    title: str,
+    *,
+    feature_names: Sequence[str],
+    class_names: Sequence[str],
+) -> Figure:
+    """The way of one record down two trees: one trained with it (left), and one without it."""
+    figure, axes = plt.subplots(1, 2, figsize=(9.6, 3.2), layout="constrained")
+    figure.suptitle(title)
+    for ax, tree, how in zip(axes, (with_it, without_it), ("with", "without")):
+        plot_path(tree, record, ax=ax, feature_names=feature_names, class_names=class_names)
+        ax.set_title(f"trained {how} this patient", fontsize=10)
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return figure

@@ -66,28 +66,10 @@ def exercise_10_2(blind_auc: Callable[[np.ndarray, np.ndarray], float]) -> None:
 
 def exercise_10_3(verdicts: Sequence[bool | None]) -> None:
     """Which of `set_ups.SET_UPS` are as private as they say: True or False for each, in their order."""
-
-    def check() -> str | None:
-        if verdicts is None or (isinstance(verdicts, Sequence) and all(v is None for v in verdicts)):
-            return NOT_ATTEMPTED
-        truth = [set_up.holds for set_up in set_ups.SET_UPS]
-        if isinstance(verdicts, str) or len(verdicts) != len(truth):
-            return f"{len(verdicts)} verdicts; want {len(truth)}, one for each line, in their order"
-        if missing := [str(i) for i, v in enumerate(verdicts, 1) if v is None]:
-            return f"no verdict yet on {', '.join(missing)}"
-        if odd := [i for i, v in enumerate(verdicts, 1) if not isinstance(v, bool | np.bool_)]:
-            return f"the verdict on {odd[0]} is {verdicts[odd[0] - 1]!r}; want True or False"
-        if len({bool(v) for v in verdicts}) == 1:
-            return f"all twelve the same, {bool(verdicts[0])}; some of these statements hold, and some do not"
-        wrong = [i for i, (said, true) in enumerate(zip(verdicts, truth)) if said != true]
-        if not wrong:
-            return None
-        shown = " ".join(f"Number {i + 1}: {set_ups.SET_UPS[i].why}." for i in wrong[:2])
-        more = f" {len(wrong) - 2} more are for you to find." if len(wrong) > 2 else ""
-        return f"{len(truth) - len(wrong)} of {len(truth)} are right. {shown}{more}"
-
     exercise(
-        "10.3", check, "all twelve: an ε is a statement about a whole procedure, and about what it counts as one person"
+        "10.3",
+        lambda: _judged(verdicts, set_ups.SET_UPS, "twelve"),
+        "all twelve: an ε is a statement about a whole procedure, and about what it counts as one person",
     )
 
 
@@ -119,6 +101,36 @@ def exercise_10_4(my_audit: Callable[[Case], tuple[float, float | None]]) -> Non
         f"as found it said {untouched[0]:.2f}, next to nothing; mended, the advantage is {right[0]:.2f}, and no ε is "
         "claimed for members that were not drawn by coins",
     )
+
+
+def exercise_10_5(signed: Sequence[bool | None]) -> None:
+    """Which of `set_ups.REPORTS` can be signed: True or False for each, in their order."""
+    exercise(
+        "10.5",
+        lambda: _judged(signed, set_ups.REPORTS, "eight"),
+        "all eight: a report that can be signed says who was compared, how often one tried, and what was not looked at",
+    )
+
+
+def _judged(verdicts: Sequence[bool | None], lines: Sequence[set_ups.SetUp], number: str) -> str | None:
+    """What is wrong with verdicts on lines, True or False for each, with the reasons of two at most."""
+    if verdicts is None or (isinstance(verdicts, Sequence) and all(v is None for v in verdicts)):
+        return NOT_ATTEMPTED
+    truth = [line.holds for line in lines]
+    if isinstance(verdicts, str) or len(verdicts) != len(truth):
+        return f"{len(verdicts)} verdicts; want {len(truth)}, one for each line, in their order"
+    if missing := [str(i) for i, v in enumerate(verdicts, 1) if v is None]:
+        return f"no verdict yet on {', '.join(missing)}"
+    if odd := [i for i, v in enumerate(verdicts, 1) if not isinstance(v, bool | np.bool_)]:
+        return f"the verdict on {odd[0]} is {verdicts[odd[0] - 1]!r}; want True or False"
+    if len({bool(v) for v in verdicts}) == 1:
+        return f"all {number} the same, {bool(verdicts[0])}; some of these statements hold, and some do not"
+    wrong = [i for i, (said, true) in enumerate(zip(verdicts, truth)) if said != true]
+    if not wrong:
+        return None
+    shown = " ".join(f"Number {i + 1}: {lines[i].why}." for i in wrong[:2])
+    more = f" {len(wrong) - 2} more are for you to find." if len(wrong) > 2 else ""
+    return f"{len(truth) - len(wrong)} of {len(truth)} are right. {shown}{more}"
 
 
 def _same(found: tuple[float, float | None], expected: tuple[float, float | None]) -> bool:
