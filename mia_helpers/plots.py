@@ -62,7 +62,7 @@ def confidence_histograms(
 
 def roc(scores: Mapping[str, tuple[ArrayLike, ArrayLike]], *, smallest_fpr: float | None = None) -> Figure:
     """ROC curves, linear and log-log side by side, with the chance line; arguments as in `roc_axes`."""
-    height = 3.5 + 0.2 * -(-(len(scores) + 1) // 2)  # of the panels, and a row of the legend for two names
+    height = 3.7 + 0.23 * -(-(len(scores) + 1) // 2)  # of the panels, and a row of the legend for two names
     figure, (linear, loglog) = plt.subplots(1, 2, figsize=(7, height), layout="constrained")
     roc_axes(scores, ax=linear)
     roc_axes(scores, ax=loglog, log=True, smallest_fpr=smallest_fpr)

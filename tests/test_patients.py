@@ -92,11 +92,13 @@ def test_with_and_without_shows_each_model_s_own_answer_about_the_star(model):
 
 
 @pytest.mark.parametrize(("ill", "marker", "word"), [(0, "o", "healthy"), (1, "^", "ill")])
-def test_a_card_shows_the_person_s_diagnosis_and_how_sure_the_model_is_of_it(model, ill, marker, word):
+def test_a_card_shows_and_prints_the_diagnosis_and_how_sure_the_model_is_of_it(model, ill, marker, word, capsys):
     ax = plot_card(model, np.array([0.5, -1.0]), ill)
     assert ax.lines[-1].get_xydata().tolist() == [[0.5, -1.0]] and ax.lines[-1].get_marker() == marker
     assert ax.lines[-1].get_color() not in (MEMBER, NON_MEMBER), "it is to be guessed"
-    assert ax.get_title() == f"{word}: {model.predict_proba([[0.5, -1.0]])[0, ill]:.2f}"
+    sure = f"{model.predict_proba([[0.5, -1.0]])[0, ill]:.2f}"
+    assert ax.get_title() == f"{word}: {sure}"
+    assert capsys.readouterr().out == f"{word.capitalize()}; confidence {sure}.\n"
 
 
 def test_who_stands_beyond_the_map_is_drawn_whole_at_its_edge(model):

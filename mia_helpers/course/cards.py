@@ -12,7 +12,7 @@ SMALLEST = 1e-12  # probability with a bar of its own; half of the digits are an
 
 
 def draw_card(image: ArrayLike, logits: ArrayLike, label: int) -> Figure:
-    """An image and what the target answers: a bar for each class, on a logarithmic axis.
+    """An image and what the target answers: a bar for each class, on a logarithmic axis. Printed, too, to play by ear.
 
     Args:
         image: `[1, 28, 28]` or `[28, 28]`, ink is 1.
@@ -39,7 +39,9 @@ def draw_card(image: ArrayLike, logits: ArrayLike, label: int) -> Figure:
         xlabel="class",
         ylabel="probability",
     )
-    right.set_title(f"the target says {log_p.argmax()}, probability {_with_enough_digits(log_p)}", fontsize=10)
+    answer = f"the target says {log_p.argmax()}, probability {_with_enough_digits(log_p)}"
+    right.set_title(answer, fontsize=10)
+    print(f"True class: {label}; {answer}.")
     return figure
 
 

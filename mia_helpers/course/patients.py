@@ -90,6 +90,8 @@ def plot_card(model: ClassifierMixin, record: np.ndarray, ill: int, *, ax: Axes 
         ill: the person's true diagnosis, a triangle for ill and a circle for healthy.
         ax: where to draw; default: a figure of its own.
         title: stands before the diagnosis and the confidence.
+
+    A card in a figure of its own is printed, too, for those who play by ear.
     """
     alone = ax is None
     ax = ax or plt.subplots(figsize=(3.9, 3.5), layout="constrained")[1]
@@ -97,7 +99,9 @@ def plot_card(model: ClassifierMixin, record: np.ndarray, ill: int, *, ax: Axes 
     ax.plot(*np.clip(record, 0.4 - EDGE, EDGE - 0.4), "^" if ill else "o", markersize=11, markeredgewidth=1.5, **PERSON)
     sure = model.predict_proba([record])[0, ill]
     ax.set_title(f"{title}{'ill' if ill else 'healthy'}: {sure:.2f}", fontsize=10)
-    if not alone:
+    if alone:
+        print(f"{'Ill' if ill else 'Healthy'}; confidence {sure:.2f}.")
+    else:
         ax.set(xticks=[], yticks=[], xlabel="", ylabel="")
     return ax
 
@@ -132,7 +136,7 @@ def plot_threshold(members: np.ndarray, non_members: np.ndarray, threshold: floa
     point = (non_members >= threshold).mean(), (members >= threshold).mean()
     right.plot(*point, "o", markersize=10, color="black", clip_on=False, zorder=3)
     right.set(xlabel="false-positive rate", ylabel="true-positive rate", xlim=(0, 1), ylim=(0, 1), aspect="equal")
-    right.set_title(f"threshold {threshold:.2f}:\nTPR {point[1]:.2f}, FPR {point[0]:.2f}", fontsize=10)
+    right.set_title(f"threshold {threshold:.2f}:\nTPR {point[1]:.2f}, FPR {point[0]:.2f}", fontsize=10, pad=10)
 
 
 def plot_shares(share: np.ndarray) -> None:
