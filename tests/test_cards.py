@@ -21,7 +21,7 @@ def closed():
     plt.close("all")
 
 
-def test_a_card_shows_the_image_and_a_bar_for_each_class():
+def test_a_card_shows_the_image_and_a_bar_for_each_class(capsys):
     image = torch.rand(1, 28, 28)
     left, right = draw_card(image, [3.0, 0, -50], label=1).axes
     assert np.array_equal(left.images[0].get_array(), image[0])
@@ -29,7 +29,9 @@ def test_a_card_shows_the_image_and_a_bar_for_each_class():
     p = np.exp([3, 0, -50]) / np.exp([3, 0, -50]).sum()
     assert np.allclose(heights, np.maximum(p, SMALLEST))
     assert [to_hex(bar.get_facecolor()) == NEUTRAL for bar in right.patches] == [True, False, True]
+    assert [bar.get_hatch() is None for bar in right.patches] == [True, False, True], "not by colour alone"
     assert "says 0" in right.get_title() and "0.953" in right.get_title()
+    assert capsys.readouterr().out == "True class: 1; the target says 0, probability 0.953.\n", "for those who play by ear"
 
 
 @pytest.mark.parametrize(("logit", "shown"), [(2.0, "0.88"), (7.0, "0.99909"), (12.0, "0.9999939"), (400.0, "1.000000000")])
