@@ -29,10 +29,10 @@ def confidence_histograms(
     names: tuple[str, str] = ("members", "non-members"),
     colours: tuple[str, str] = (MEMBER, NON_MEMBER),
 ) -> Axes:
-    """Two histograms as outlines, values `[N]` each; the heights are shares of each group in per cent (log scale)."""
+    """Two histograms as outlines, the second dashed; values `[N]` each, heights in per cent of each group (log scale)."""
     ax = ax or plt.subplots(figsize=(6, 3.2), layout="constrained")[1]
     edges = np.linspace(*limits, bins + 1).tolist()
-    for values, colour, name in zip((members, non_members), colours, names):
+    for values, colour, line, name in zip((members, non_members), colours, ("-", "--"), names):
         values = np.clip(np.asarray(values), *limits)
         ax.hist(
             values,
@@ -48,6 +48,7 @@ def confidence_histograms(
             weights=np.full(len(values), 100 / len(values)),
             histtype="step",
             linewidth=1.8,
+            linestyle=line,
             color=colour,
             label=name,
         )
@@ -61,10 +62,11 @@ def confidence_histograms(
 
 def roc(scores: Mapping[str, tuple[ArrayLike, ArrayLike]], *, smallest_fpr: float | None = None) -> Figure:
     """ROC curves, linear and log-log side by side, with the chance line; arguments as in `roc_axes`."""
-    figure, (linear, loglog) = plt.subplots(1, 2, figsize=(9, 4.2), layout="constrained")
+    height = 3.5 + 0.2 * -(-(len(scores) + 1) // 2)  # of the panels, and a row of the legend for two names
+    figure, (linear, loglog) = plt.subplots(1, 2, figsize=(7, height), layout="constrained")
     roc_axes(scores, ax=linear)
     roc_axes(scores, ax=loglog, log=True, smallest_fpr=smallest_fpr)
-    linear.legend(frameon=False, loc="lower right", fontsize="small")
+    figure.legend(*linear.get_legend_handles_labels(), frameon=False, loc="outside lower center", ncols=2)
     return figure
 
 
@@ -93,35 +95,46 @@ def roc_axes(
 def learning_curves(
     history: Mapping[str, Sequence[float]], *, names: tuple[str, str] = ("members", "non-members")
 ) -> Figure:
-    """Loss (nats) and accuracy against epochs, both sides; `history` as in `TrainingResult`."""
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
+    """Loss (nats) and accuracy against epochs, both sides, the second dashed; `history` as in `TrainingResult`."""
+    figure, axes = plt.subplots(1, 2, figsize=(7, 3), layout="constrained")
     for ax, quantity, label in zip(axes, ("loss", "accuracy"), ("cross-entropy (nats)", "accuracy")):
         epochs = np.arange(1, len(history[quantity]) + 1)
         ax.plot(epochs, history[quantity], color=MEMBER, label=names[0])
-        ax.plot(epochs, history[f"validation_{quantity}"], color=NON_MEMBER, label=names[1])
+        ax.plot(epochs, history[f"validation_{quantity}"], color=NON_MEMBER, linestyle="--", label=names[1])
         ax.set(xlabel="epoch", ylabel=label, xlim=(1, None))
     axes[0].set_ylim(bottom=0)
     axes[0].legend(frameon=False)
     return figure
 
 
-def image_grid(images: ArrayLike, titles: Sequence[str] = (), *, columns: int = 10, scale: float = 0.85) -> Figure:
-    """Images `[N, 1, 28, 28]` (or `[N, 28, 28]`), ink on paper, with an optional title each."""
+def image_grid(
+    images: ArrayLike,
+    titles: Sequence[str] = (),
+    *,
+    columns: int = 10,
+    scale: float = 0.7,
+    fontsize: float = 10,
+    rows: Sequence[str] = (),
+) -> Figure:
+    """Images `[N, 1, 28, 28]` (or `[N, 28, 28]`), ink on paper, with an optional title each.
+
+    Args:
+        columns, scale: how many stand in a row, and inches for each. fontsize: of all text.
+        rows: names of the rows, to the left of each.
+    """
     images = np.asarray(images).reshape(-1, 28, 28)
-    rows = -(-len(images) // columns)
-    figure, axes = plt.subplots(
-        rows,
-        columns,
-        figsize=(columns * scale, rows * scale * (1.3 if len(titles) else 1)),
-        squeeze=False,
-        layout="constrained",
-    )
+    n_rows = -(-len(images) // columns)
+    size = columns * scale + (0.3 if len(rows) else 0), n_rows * (scale + (0.024 * fontsize if len(titles) else 0))
+    figure, axes = plt.subplots(n_rows, columns, figsize=size, squeeze=False, layout="constrained")
     for ax in axes.flat:
         ax.set_axis_off()
     for i, (ax, image) in enumerate(zip(axes.flat, images)):
         ax.imshow(image, cmap="gray_r", vmin=0, vmax=1)
         if len(titles):
-            ax.set_title(titles[i], fontsize=8)
+            ax.set_title(titles[i], fontsize=fontsize)
+    for ax, name in zip(axes[:, 0], rows):
+        place = {"xycoords": "axes fraction", "textcoords": "offset points", "ha": "right", "va": "center"}
+        ax.annotate(name, (0, 0.5), (-4, 0), rotation=90, fontsize=fontsize, **place)
     return figure
 
 
@@ -145,7 +158,7 @@ def estimates(
     kinds = list(dict.fromkeys(kind for row in of.values() for kind in row))
     if len(kinds) > len(KINDS):
         raise ValueError(f"there are marks for {len(KINDS)} kinds, got {len(kinds)}: {', '.join(kinds)}")
-    ax = ax or plt.subplots(figsize=(8.5 if kinds[1:] else 6.5, 0.45 * len(of) + 0.9), layout="constrained")[1]
+    ax = ax or plt.subplots(figsize=(7 if kinds[1:] else 6.5, 0.45 * len(of) + 0.9), layout="constrained")[1]
     for kind, (mark, colour), shift in zip(kinds, KINDS, np.linspace(-0.2, 0.2, len(kinds)) if kinds[1:] else [0.0]):
         shown = {y + shift: row[kind] for y, row in enumerate(of.values()) if kind in row}
         for y, estimate in shown.items():
@@ -157,15 +170,18 @@ def estimates(
     return ax
 
 
-def chance_line(ax: Axes, chance: float, fontsize: float | str = "small") -> None:
-    """A dotted line from top to bottom where chance is, with its name above it."""
-    ax.axvline(chance, color=NEUTRAL, linestyle=":", linewidth=1.2)
+def chance_line(
+    ax: Axes, chance: float, fontsize: float | str = 9, *, horizontal: bool = False, name: str = "chance"
+) -> None:
+    """A dotted line where chance is, upright with its name above it, or level with its name to the right of it."""
+    (ax.axhline if horizontal else ax.axvline)(chance, color=NEUTRAL, linestyle=":", linewidth=1.2)
     ax.annotate(
-        "chance",
-        (chance, 1),
-        xycoords=("data", "axes fraction"),
-        xytext=(3, 2),
+        name,
+        (1, chance) if horizontal else (chance, 1),
+        xycoords=("axes fraction", "data") if horizontal else ("data", "axes fraction"),
+        xytext=(3, 0) if horizontal else (3, 2),
         textcoords="offset points",
+        va="center" if horizontal else "baseline",
         color=NEUTRAL,
         fontsize=fontsize,
     )
@@ -194,38 +210,43 @@ def tradeoff(
     labels: tuple[str, str],
     chance: float | None = None,
     offsets: Mapping[str, tuple[float, float]] | None = None,
+    texts: Mapping[str, str] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Utility (right is better) against leakage (down is better), an interval on both axes, the Pareto frontier in black.
+    """Utility (right is better) against leakage (down is better), an interval on both axes.
+
+    Who is on the Pareto frontier has a filled dot, and a black line joins these; the others have a larger, hollow ring.
 
     Args:
         rows: name -> (utility, leakage). labels: of the two axes. chance: leakage of a blind guess, a dotted line.
         offsets: name -> where its label goes, in points from the dot; default to the upper right. Beyond 30 points a line
             leads to it.
+        texts: name -> what its label says instead, nothing if empty: where one label does for two dots on one another.
     """
-    ax = ax or plt.subplots(figsize=(9, 5.4), layout="constrained")[1]
+    ax = ax or plt.subplots(figsize=(7, 4.8), layout="constrained")[1]
     frontier = pareto([u.value for u, _ in rows.values()], [leak.value for _, leak in rows.values()])
     for i, (name, (u, leak)) in enumerate(rows.items()):
         colour = MEMBER if i in frontier else NEUTRAL
         ax.plot([u.low, u.high], [leak.value] * 2, color=colour, linewidth=1.2)
         ax.plot([u.value] * 2, [leak.low, leak.high], color=colour, linewidth=1.2)
-        ax.plot(u.value, leak.value, "o", color=colour)
+        mark = {"markersize": 6} if i in frontier else {"markersize": 9, "markerfacecolor": "none"}
+        ax.plot(u.value, leak.value, "o", color=colour, **mark)
         dx, dy = (offsets or {}).get(name, (5, 5))
         far = {"arrowstyle": "-", "color": colour, "linewidth": 0.6} if max(abs(dx), abs(dy)) > 30 else None
         ax.annotate(
-            name,
+            (texts or {}).get(name, name),
             (u.value, leak.value),
             xytext=(dx, dy),
             textcoords="offset points",
             color=colour,
             arrowprops=far,
-            fontsize="small",
+            fontsize=9,
             ha="left" if dx >= 0 else "right",
             va="bottom" if dy >= 0 else "top",
         )
     best = [list(rows.values())[i] for i in frontier]
     ax.plot([u.value for u, _ in best], [leak.value for _, leak in best], color="black", linewidth=1, zorder=0)
     if chance is not None:
-        ax.axhline(chance, color=NEUTRAL, linestyle=":", linewidth=1.2)
+        chance_line(ax, chance, horizontal=True)
     ax.set(xlabel=labels[0], ylabel=labels[1])
     return ax

@@ -29,6 +29,7 @@ def test_a_card_shows_the_image_and_a_bar_for_each_class():
     p = np.exp([3, 0, -50]) / np.exp([3, 0, -50]).sum()
     assert np.allclose(heights, np.maximum(p, SMALLEST))
     assert [to_hex(bar.get_facecolor()) == NEUTRAL for bar in right.patches] == [True, False, True]
+    assert [bar.get_hatch() is None for bar in right.patches] == [True, False, True], "not by colour alone"
     assert "says 0" in right.get_title() and "0.953" in right.get_title()
 
 

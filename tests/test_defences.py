@@ -510,8 +510,17 @@ def test_tradeoff_draws_every_defence_with_both_intervals():
         for name, x, y in (("none", 0.9, 0.7), ("dp", 0.8, 0.52), ("bad", 0.7, 0.6))
     }
     ax = tradeoff(rows, labels=("accuracy", "AUC"), chance=0.5)
-    assert {text.get_text() for text in ax.texts} == set(rows)
+    assert [text.get_text() for text in ax.texts] == [*rows, "chance"]
     lines = [line.get_xydata().tolist() for line in ax.lines]
     assert [[0.9 - 0.01, 0.7], [0.9 + 0.01, 0.7]] in lines and [[0.7, 0.6 - 0.02], [0.7, 0.6 + 0.02]] in lines
     assert [[0.8, 0.52], [0.9, 0.7]] in lines  # the frontier, without "bad"
+    filled = [line.get_markerfacecolor() != "none" for line in ax.lines if line.get_marker() == "o"]
+    assert filled == [True, True, False], "who is beaten is hollow"
+    plt.close("all")
+
+
+def test_one_label_may_do_for_two_dots():
+    same = (Estimate(0.9, 0.8, 1.0), Estimate(0.7, 0.6, 0.8))
+    ax = tradeoff({"a": same, "b": same}, labels=("accuracy", "AUC"), texts={"a": "a and b", "b": ""})
+    assert [text.get_text() for text in ax.texts] == ["a and b", ""]
     plt.close("all")

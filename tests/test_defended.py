@@ -103,10 +103,25 @@ def test_the_figure_shows_every_setting_of_every_knob():
         {"width": {"": line}, "share": {"one": line, "other": line}}, label="AUC", chance=0.5, linear=["share"]
     )
     first, second = figure.axes
+    assert (first.get_xlabel(), second.get_xlabel()) == ("width, log scale", "share")
     assert (first.get_xscale(), second.get_xscale()) == ("log", "linear")
     assert [tick.get_text() for tick in first.get_xticklabels()] == ["0.25", "1", "2"]
     assert first.get_legend() is None and [t.get_text() for t in second.get_legend().get_texts()] == ["one", "other"]
     assert first.get_ylabel() == "AUC"
+    marks = [(group.lines[0].get_marker(), group.lines[0].get_linestyle()) for group in second.containers]
+    assert marks == [("o", "-"), ("s", "--")]
+    assert [text.get_text() for text in second.texts] == ["chance"]
+    plt.close(figure)
+
+
+@pytest.mark.parametrize("n", [1, 3, 4])
+def test_knobs_stand_two_in_a_row_and_lines_on_both_sides_of_a_setting(n):
+    line = {x: Estimate(0.5, 0.4, 0.6) for x in (1, 10)}
+    figure = plot_knobs({f"knob {i}": {"one": line, "other": line} for i in range(n)}, label="AUC", chance=0.5)
+    assert figure.get_figwidth() <= 7 and sum(ax.axison for ax in figure.axes) == n
+    one, other = (group.lines[0].get_xdata() for group in figure.axes[0].containers)
+    np.testing.assert_allclose(one * other, [1, 100])  # a step left, a step right
+    assert (one < other).all() and (other / one < 1.07).all()
     plt.close(figure)
 
 

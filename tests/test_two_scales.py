@@ -1,10 +1,14 @@
 """The picture of notebook 02: what a threshold gets is counted by hand, and both columns say the same."""
 
+from itertools import pairwise
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 
 from mia_helpers.course.two_scales import LIMITS, advantages, two_scales
+from mia_helpers.plots import MEMBER, NON_MEMBER
 
 
 @pytest.fixture
@@ -37,4 +41,31 @@ def test_a_threshold_is_drawn_in_every_panel_or_in_none(phi, threshold):
     figure = two_scales(*phi, threshold=threshold)
     dashed = [sum(line.get_linestyle() == "--" for line in ax.lines) for ax in figure.axes[:4]]
     assert dashed == [int(threshold is not None)] * 4
+    plt.close(figure)
+
+
+def test_the_band_is_hatched_the_tail_is_not_and_neither_has_the_colour_of_a_group(phi):
+    figure = two_scales(*phi)
+    for ax in figure.axes[:4]:
+        tail, band = ax.patches[-2:]
+        assert not tail.get_hatch() and band.get_hatch()
+        assert not {to_hex(tail.get_facecolor()), to_hex(band.get_edgecolor())} & {MEMBER.lower(), NON_MEMBER.lower()}
+    assert figure.get_figwidth() <= 7
+    plt.close(figure)
+
+
+def test_no_two_labels_above_the_axis_of_phi_touch(phi):
+    figure = two_scales(*phi)
+    figure.canvas.draw()
+    (above,) = figure.axes[1].child_axes
+    words = [text for text in figure.axes[1].texts if text.get_text() == "confidence"]
+    boxes = [text.get_window_extent() for text in (*words, *above.get_xticklabels())]
+    assert len(boxes) == 4 and all(a.x1 < b.x0 for a, b in pairwise(boxes))
+    plt.close(figure)
+
+
+def test_the_advantage_is_seen_to_its_top(phi):
+    figure = two_scales(*phi)
+    for ax in figure.axes[2:4]:
+        assert ax.get_ylim()[1] > ax.lines[0].get_ydata().max()
     plt.close(figure)

@@ -50,6 +50,8 @@ def test_histogram_heights_are_per_cent_of_each_group(log):
     assert shares(outlines["non-members"]) == pytest.approx([90, 0, 0, 0, 0, 10, 0, 0, 0, 0])
     assert to_rgb(outlines["members"].get_edgecolor()) == to_rgb(plots.MEMBER)
     assert to_rgb(outlines["non-members"].get_edgecolor()) == to_rgb(plots.NON_MEMBER)
+    solid = [outlines[name].get_linestyle() in ("-", (0, None)) for name in ("members", "non-members")]
+    assert solid == [True, False], "not by colour alone"
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("confidence", "share of the group (%)")
     assert ax.get_yscale() == ("log" if log else "linear") and ax.get_xlim() == (0, 1)
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["members", "non-members"]
@@ -98,8 +100,10 @@ def test_roc_has_every_curve_and_the_chance_line_on_both_axes(n):
     assert (linear.get_xscale(), linear.get_yscale()) == ("linear", "linear")
     assert (loglog.get_xscale(), loglog.get_yscale()) == ("log", "log")
     assert loglog.get_xlim() == loglog.get_ylim() == (0.1, 1)
-    assert [text.get_text() for text in linear.get_legend().get_texts()] == [*scores, "chance"]
-    rendered(figure)
+    (legend,) = figure.legends  # one for both, of which it hides neither
+    assert [text.get_text() for text in legend.get_texts()] == [*scores, "chance"]
+    box = legend.get_window_extent(rendered(figure).canvas.get_renderer())
+    assert not any(box.overlaps(ax.get_tightbbox()) for ax in figure.axes)
 
 
 def test_roc_starts_where_it_is_told_or_where_the_fewest_non_members_allow():
@@ -147,6 +151,7 @@ def test_learning_curves():
         assert unseen.get_ydata().tolist() == history[f"validation_{quantity}"]
         assert (seen.get_label(), unseen.get_label()) == ("seen", "unseen")
         assert (seen.get_color(), unseen.get_color()) == (plots.MEMBER, plots.NON_MEMBER)
+        assert (seen.get_linestyle(), unseen.get_linestyle()) == ("-", "--")
     assert figure.axes[0].get_ylim()[0] == 0
     assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["seen", "unseen"]
     rendered(figure)
@@ -166,6 +171,34 @@ def test_image_grid(shape, titles):
         assert ax.get_title() == (titles[i] if titles else "")
     assert shown[0].images[0].get_cmap().name == "gray_r", "ink on paper"
     rendered(figure)
+
+
+def test_rows_of_images_can_have_names_to_the_left_of_them():
+    figure = plots.image_grid(np.zeros((4, 28, 28)), list("abcd"), columns=2, scale=1.2, rows=("first", "second"))
+    rendered(figure)
+    for ax, name in zip(figure.axes[::2], ("first", "second")):
+        (text,) = ax.texts
+        assert text.get_text() == name and text.get_window_extent().x1 <= ax.get_window_extent().x0
+        assert text.get_window_extent().x0 >= 0
+    assert not figure.axes[1].texts and not figure.axes[3].texts
+
+
+@pytest.mark.parametrize("horizontal", [False, True])
+def test_the_chance_line_has_a_name_that_stands_outside_the_axes(horizontal):
+    ax = plt.subplots(layout="constrained")[1]
+    ax.set(xlim=(0, 1), ylim=(0, 1))
+    plots.chance_line(ax, 0.5, horizontal=horizontal, name="one half")
+    x, y = ax.lines[0].get_data()
+    assert set(y if horizontal else x) == {0.5} and ax.lines[0].get_linestyle() == ":"
+    (text,) = ax.texts
+    rendered(ax.figure)
+    assert text.get_text() == "one half" and not text.get_window_extent().overlaps(ax.get_window_extent())
+    assert ax.figure.bbox.contains(*text.get_window_extent().max), "nothing is cut off"
+
+
+@pytest.mark.parametrize("draw", [lambda: plots.roc(curves(2)), lambda: plots.image_grid(np.zeros((20, 28, 28)), "a" * 20)])
+def test_figures_are_narrow_enough_for_a_telephone(draw):
+    assert draw().get_figwidth() <= 7.3
 
 
 @pytest.mark.parametrize("chance", [None, 0.5])

@@ -16,7 +16,7 @@ def draw_card(image: ArrayLike, logits: ArrayLike, label: int) -> Figure:
 
     Args:
         image: `[1, 28, 28]` or `[28, 28]`, ink is 1.
-        logits: the target's, `[C]`. label: the true class, whose bar has another colour.
+        logits: the target's, `[C]`. label: the true class, whose bar is hatched and has another colour.
 
     Raises:
         ValueError: a label that is no class.
@@ -27,18 +27,19 @@ def draw_card(image: ArrayLike, logits: ArrayLike, label: int) -> Figure:
     figure, (left, right) = plt.subplots(1, 2, figsize=(6.4, 2.3), width_ratios=(1, 2.2), layout="constrained")
     left.imshow(np.asarray(image).reshape(28, 28), cmap="gray_r", vmin=0, vmax=1)
     left.set_axis_off()
-    left.set_title(f"true class: {label}")
+    left.set_title(f"true class: {label}", fontsize=10)
     colours = [SERIES[2] if c == label else NEUTRAL for c in range(len(log_p))]
     heights = np.exp(np.maximum(log_p, np.log(SMALLEST)))
-    right.bar(range(len(log_p)), heights, color=colours)
+    bars = right.bar(range(len(log_p)), heights, color=colours)
+    bars[label].set(hatch="///", edgecolor="black")
     right.set(
         yscale="log",
         ylim=(SMALLEST, 1),
         xticks=range(len(log_p)),
         xlabel="class",
         ylabel="probability",
-        title=f"the target says {log_p.argmax()}, probability {_with_enough_digits(log_p)}",
     )
+    right.set_title(f"the target says {log_p.argmax()}, probability {_with_enough_digits(log_p)}", fontsize=10)
     return figure
 
 

@@ -174,30 +174,37 @@ def _fit(
 def plot_knobs(
     panels: Mapping[str, Mapping[str, Mapping[float, Estimate]]], *, label: str, chance: float, linear: Collection[str] = ()
 ) -> Figure:
-    """One panel a knob: what a setting does to a measured quantity, with intervals.
+    """One panel a knob, two in a row: what a setting does to a measured quantity, with intervals.
 
     Args:
-        panels: knob -> name of a line -> setting -> estimate. The knobs' axes are logarithmic but for those in `linear`.
+        panels: knob -> name of a line -> setting -> estimate, up to three lines. The axes are logarithmic, and say so,
+            but for those in `linear`.
         label: of the vertical axis.
     """
-    figure, axes = plt.subplots(
-        1, len(panels), figsize=(2.6 * len(panels), 3), sharey=True, layout="constrained", squeeze=False
-    )
-    for ax, (knob, lines) in zip(axes[0], panels.items()):
-        for i, (name, points) in enumerate(lines.items()):
-            shift = 1 + 0.06 * i  # lines that share a setting do not hide each other's intervals
-            x = np.array(list(points), dtype=float) * (1 if knob in linear else shift)
-            low, value, high = np.transpose([(e.low, e.value, e.high) for e in points.values()])
-            style = {"color": plots.SERIES[i], "linestyle": ("-", "--")[i % 2]}
-            ax.errorbar(x, value, [value - low, high - value], fmt="o", capsize=3, label=name, **style)
-        settings = sorted({x for points in lines.values() for x in points})
-        if knob not in linear:
+    n_rows = -(-len(panels) // 2)
+    size = {"figsize": (6.5, 0.4 + 2.3 * n_rows), "squeeze": False}
+    figure, axes = plt.subplots(n_rows, 2, sharey=True, layout="constrained", **size)
+    for ax in axes.flat[len(panels) :]:
+        ax.set_axis_off()
+    for ax, (knob, lines) in zip(axes.flat, panels.items()):
+        logarithmic = knob not in linear
+        if logarithmic:
             ax.set_xscale("log")
-            ax.set_xticks([], minor=True)
+        for i, (name, points) in enumerate(lines.items()):
+            x = np.array(list(points), dtype=float)
+            if logarithmic:  # on both sides of the tick, or lines that share a setting hide each other's intervals
+                x *= 1.06 ** (i - (len(lines) - 1) / 2)
+            low, value, high = np.transpose([(e.low, e.value, e.high) for e in points.values()])
+            style = {"fmt": ("o-", "s--", "^-.")[i], "color": plots.SERIES[i], "capsize": 3, "label": name}
+            ax.errorbar(x, value, [value - low, high - value], **style)
+        settings = sorted({x for points in lines.values() for x in points})
         ax.set_xticks(settings, [f"{x:,g}" for x in settings])
-        ax.axhline(chance, color=plots.NEUTRAL, linestyle=":", linewidth=1.2)
-        ax.set_xlabel(knob)
+        ax.set_xticks([], minor=True)
+        ax.set_xlabel(f"{knob}, log scale" if logarithmic else knob)
         if len(lines) > 1:
-            ax.legend(frameon=False, fontsize="small")
-    axes[0, 0].set_ylabel(label)
+            ax.legend(frameon=False)
+        last = ax in axes[:, -1] or ax is axes.flat[len(panels) - 1]
+        plots.chance_line(ax, chance, horizontal=True, name="chance" if last else "")
+    for ax in axes[:, 0]:
+        ax.set_ylabel(label)
     return figure

@@ -8,11 +8,12 @@ from matplotlib.axes import Axes
 from scipy.stats import t as student
 from sklearn.base import ClassifierMixin
 
-from mia_helpers.plots import MEMBER, NEUTRAL, NON_MEMBER
+from mia_helpers.plots import MEMBER, NEUTRAL, NON_MEMBER, chance_line
 from mia_helpers.seeds import shifted
 
 CENTRES = np.array([[-0.8, -0.4], [0.8, 0.4]])  # healthy, ill; standard deviation 1 in both directions
 EDGE, N_GRID = 3.5, 60  # the maps reach so far (in s.d.), and are drawn on so many points a side
+PERSON = {"color": "white", "markeredgecolor": "black"}  # who it is about: no colour that says member or not
 
 
 def draw_patients(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -59,7 +60,7 @@ def plot_regions(
         x, y = points[ill == label].T
         ax.scatter(x, y, marker=marker, s=18, color="black", alpha=0.6, linewidths=0)
     if person is not None:
-        ax.plot(*person, "*", markersize=16, color=NON_MEMBER, markeredgecolor="white")
+        ax.plot(*person, "*", markersize=17, **PERSON)
     ax.set(xlim=(-EDGE, EDGE), ylim=(-EDGE, EDGE), xlabel="first measurement (s.d.)", ylabel="second measurement (s.d.)")
     return ax
 
@@ -72,16 +73,16 @@ def plot_with_and_without(
     person: tuple[float, float],
 ) -> None:
     """Two maps side by side: trained with the star's record (left) and without it; quick enough to follow a slider."""
-    figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.7), sharey=True)
-    figure.subplots_adjust(left=0.08, right=0.99, bottom=0.14, top=0.92, wspace=0.06)  # a computed layout takes its time
+    figure, axes = plt.subplots(1, 2, figsize=(7, 3.7), sharey=True)
+    figure.subplots_adjust(left=0.08, right=0.99, bottom=0.13, top=0.87, wspace=0.06)  # a computed layout takes its time
     for ax, model, name in zip(axes, (with_person, without), ("in training", "not in training")):
         plot_regions(model, points, ill, ax=ax, person=person)
-        ax.set_title(f"star {name}: ill with probability {model.predict_proba([person])[0, 1]:.2f}")
+        ax.set_title(f"star {name}:\nill with probability {model.predict_proba([person])[0, 1]:.2f}", fontsize=10)
     axes[1].set_ylabel("")
 
 
 def plot_card(model: ClassifierMixin, record: np.ndarray, ill: int, *, ax: Axes | None = None, title: str = "") -> Axes:
-    """What the adversary sees of one person: the model's map, the person on it (or on its edge), the model's confidence.
+    """What the adversary sees of one person: the model's map, the person on it (or at its edge), the model's confidence.
 
     Args:
         model: the target.
@@ -93,25 +94,18 @@ def plot_card(model: ClassifierMixin, record: np.ndarray, ill: int, *, ax: Axes 
     alone = ax is None
     ax = ax or plt.subplots(figsize=(3.9, 3.5), layout="constrained")[1]
     plot_regions(model, np.empty((0, 2)), np.empty(0), ax=ax)
-    ax.plot(
-        *np.clip(record, -EDGE, EDGE),
-        "^" if ill else "o",
-        markersize=11,
-        color=NON_MEMBER,
-        markeredgecolor="white",
-        clip_on=False,
-    )
+    ax.plot(*np.clip(record, 0.4 - EDGE, EDGE - 0.4), "^" if ill else "o", markersize=11, markeredgewidth=1.5, **PERSON)
     sure = model.predict_proba([record])[0, ill]
-    ax.set_title(f"{title}{'ill' if ill else 'healthy'}: {sure:.2f}", fontsize="medium")
+    ax.set_title(f"{title}{'ill' if ill else 'healthy'}: {sure:.2f}", fontsize=10)
     if not alone:
         ax.set(xticks=[], yticks=[], xlabel="", ylabel="")
     return ax
 
 
 def plot_cards(model: ClassifierMixin, records: np.ndarray, ill: np.ndarray) -> None:
-    """Cards of several people, five in a row, numbered from 0; `records` `[n, 2]`, `ill` `[n]`."""
-    n_rows = -(-len(ill) // 5)
-    _, axes = plt.subplots(n_rows, 5, figsize=(7.8, 1.75 * n_rows), squeeze=False, layout="constrained")
+    """Cards of several people, four in a row, numbered from 0; `records` `[n, 2]`, `ill` `[n]`."""
+    n_rows = -(-len(ill) // 4)
+    _, axes = plt.subplots(n_rows, 4, figsize=(6, 1.7 * n_rows), squeeze=False, layout="constrained")
     for ax in axes.flat:
         ax.set_axis_off()
     for i, (ax, record, diagnosis) in enumerate(zip(axes.flat, records, ill)):
@@ -121,36 +115,37 @@ def plot_cards(model: ClassifierMixin, records: np.ndarray, ill: np.ndarray) -> 
 
 def plot_threshold(members: np.ndarray, non_members: np.ndarray, threshold: float) -> None:
     """Confidence histograms with a threshold, and the point on the ROC curve that it makes."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2), width_ratios=(1.6, 1), layout="constrained")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(7, 3.1), width_ratios=(1.35, 1), layout="constrained")
     bins = np.linspace(0, 1, 21)
-    for values, colour, name in ((members, MEMBER, "members"), (non_members, NON_MEMBER, "non-members")):
+    groups = ((members, MEMBER, "-", "members"), (non_members, NON_MEMBER, "--", "non-members"))
+    for values, colour, line, name in groups:
         left.hist(values, bins=bins, histtype="stepfilled", alpha=0.25, color=colour)
-        left.hist(values, bins=bins, histtype="step", color=colour, linewidth=1.8, label=name)
-    left.axvline(threshold, color="black")
+        left.hist(values, bins=bins, histtype="step", color=colour, linestyle=line, linewidth=1.8, label=name)
+    left.axvline(threshold, color="black", label="threshold")
     left.set(xlabel="confidence in the true diagnosis", ylabel="people", xlim=(0, 1))
-    left.legend(frameon=False, loc="upper left")
+    left.legend(frameon=False, loc="upper center")
     cuts = np.sort(np.concatenate([members, non_members, [np.inf]]))[::-1]
     tpr, fpr = ((values >= cuts[:, None]).mean(1) for values in (members, non_members))
     right.step(fpr, tpr, where="post", color="black")
     right.plot([0, 1], [0, 1], ":", color=NEUTRAL)
+    right.text(0.66, 0.62, "chance", color=NEUTRAL, rotation=45, rotation_mode="anchor", ha="center", va="top")
     point = (non_members >= threshold).mean(), (members >= threshold).mean()
-    right.plot(*point, "o", markersize=10, color=MEMBER)
-    right.set(
-        xlabel="false-positive rate",
-        ylabel="true-positive rate",
-        xlim=(0, 1),
-        ylim=(0, 1),
-        aspect="equal",
-        title=f"threshold {threshold:.2f}: TPR {point[1]:.2f}, FPR {point[0]:.2f}",
-    )
+    right.plot(*point, "o", markersize=10, color="black", clip_on=False, zorder=3)
+    right.set(xlabel="false-positive rate", ylabel="true-positive rate", xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    right.set_title(f"threshold {threshold:.2f}:\nTPR {point[1]:.2f}, FPR {point[0]:.2f}", fontsize=10)
 
 
 def plot_shares(share: np.ndarray) -> None:
-    """Share of members in each bin of a shadow's confidence, from low to high; more than half in the members' colour."""
+    """Share of members in each bin of a shadow's confidence, from low to high; filled where it is more than half."""
     _, ax = plt.subplots(figsize=(6, 2.8), layout="constrained")
-    ax.bar(range(len(share)), share, color=[MEMBER if s > 0.5 else NON_MEMBER for s in share])
-    ax.axhline(0.5, color="black", linestyle=":")
+    colours = [MEMBER if s > 0.5 else "white" for s in share]
+    ax.bar(range(len(share)), share, color=colours, edgecolor="black")
+    for i in np.flatnonzero(share == 0):
+        ax.annotate("0", (i, 0), (0, 2), textcoords="offset points", ha="center")  # counted, and none found
+    chance_line(ax, 0.5, horizontal=True, name="one half")
+    ax.lines[-1].set_color("black")  # it runs over the bars
     ax.set(xlabel="bin of the shadow's confidence, low to high", ylabel="share of members", ylim=(0, 1))
+    ax.set_xticks(range(len(share)), range(1, len(share) + 1))
 
 
 def plot_sweep(wiggliness: Sequence[float], results: np.ndarray) -> None:
@@ -160,32 +155,38 @@ def plot_sweep(wiggliness: Sequence[float], results: np.ndarray) -> None:
         wiggliness: W settings.
         results: accuracy on members, on non-members, and AUC, `[W, T, 3]` for T targets each.
     """
-    _, axes = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
+    _, axes = plt.subplots(1, 2, figsize=(7, 3), layout="constrained")
     n = results.shape[1]
     mean, half = results.mean(1), student.ppf(0.975, n - 1) * results.std(1, ddof=1) / np.sqrt(n)
-    styles = ((axes[0], MEMBER, "members"), (axes[0], NON_MEMBER, "non-members"), (axes[1], "black", "attack"))
-    for column, (ax, colour, name) in enumerate(styles):
-        ax.errorbar(wiggliness, mean[:, column], half[:, column], color=colour, marker="o", capsize=3, label=name)
-    axes[0].set(xlabel="wiggliness", ylabel="accuracy of the target", xscale="log")
-    axes[1].set(xlabel="wiggliness", ylabel="AUC of the attack", xscale="log", ylim=(0.45, 1.02))
+    styles = ((axes[0], MEMBER, "o-"), (axes[0], NON_MEMBER, "s--"), (axes[1], "black", "o-"))
+    for column, ((ax, colour, style), name) in enumerate(zip(styles, ("members", "non-members", "attack"))):
+        ax.errorbar(wiggliness, mean[:, column], half[:, column], fmt=style, color=colour, capsize=3, label=name)
+    for ax, quantity in zip(axes, ("accuracy of the target", "AUC of the attack")):
+        ax.set(xlabel="wiggliness (log scale)", ylabel=quantity, xscale="log")
+        ax.set_xticks(wiggliness, [f"{w:g}" for w in wiggliness])
+        ax.set_xticks([], minor=True)
+    axes[1].set_ylim(0.45, 1.02)
     axes[0].legend(frameon=False)
-    axes[1].axhline(0.5, color="black", linestyle=":")
+    chance_line(axes[1], 0.5, horizontal=True)
 
 
 def plot_own_rates(records: np.ndarray, ill: np.ndarray, own_fpr: np.ndarray) -> None:
     """How often each person is accused by models without them: over all people (left), and where they stand (right).
 
+    Who stands beyond the map is drawn at its edge.
+
     Args:
         records: two measurements each, `[N, 2]`. ill: diagnoses, `[N]`. own_fpr: shares of models, `[N]`.
     """
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.5), width_ratios=(1.25, 1), layout="constrained")
-    left.hist(own_fpr, bins=np.linspace(0, 1, 21), color=NON_MEMBER, alpha=0.6)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(7, 3.2), width_ratios=(1, 1.2), layout="constrained")
+    left.hist(own_fpr, bins=np.linspace(0, 1, 21), color=NEUTRAL, alpha=0.6)
     left.axvline(own_fpr.mean(), color="black")
     left.annotate("mean", (own_fpr.mean(), 1), (-4, -12), ("data", "axes fraction"), "offset points", ha="right")
     left.set(xlabel="own false-positive rate", ylabel="people", xlim=(0, 1))
     for label, marker in ((0, "o"), (1, "^")):
-        x, y = records[ill == label].T
-        dots = right.scatter(x, y, c=own_fpr[ill == label], marker=marker, s=20, cmap="viridis", vmin=0, vmax=1)
+        x, y = np.clip(records[ill == label], 0.1 - EDGE, EDGE - 0.1).T
+        style = {"cmap": "viridis", "vmin": 0, "vmax": 1, "edgecolors": "black", "linewidths": 0.3}
+        dots = right.scatter(x, y, c=own_fpr[ill == label], marker=marker, s=22, **style)
     figure.colorbar(dots, ax=right, label="own false-positive rate")
     right.set(xlim=(-EDGE, EDGE), ylim=(-EDGE, EDGE))
     right.set(xlabel="first measurement (s.d.)", ylabel="second measurement (s.d.)")

@@ -11,7 +11,7 @@ from mia_helpers import plots
 
 TAIL, BAND = 3.0, (4.0, 8.0)  # of φ: what members lack lies below the first, most of what they have more of in the second
 LIMITS = (-10.0, 30.0)  # of φ in the picture; what lies beyond is counted in the outermost bars
-TICKS = (0.5, 0.9, 0.99, 0.999, 0.9999)  # confidences that are marked above φ, as far apart as they are on its scale
+TICKS = (0.5, 0.99, 0.9999)  # confidences that are marked above φ, as far apart as they are on its scale
 
 
 def advantages(member_values: ArrayLike, non_member_values: ArrayLike, thresholds: ArrayLike) -> np.ndarray:
@@ -35,26 +35,30 @@ def two_scales(member_phi: ArrayLike, non_member_phi: ArrayLike, threshold: floa
     Members lack the tail, below φ = 3; most of what is missing there is in the band, φ = 4 … 8.
     """
     groups = [np.asarray(values, dtype=np.float64) for values in (member_phi, non_member_phi)]
-    figure, axes = plt.subplots(2, 2, figsize=(9, 4.8), sharex="col", height_ratios=(1.4, 1), layout="constrained")
+    size = {"figsize": (7, 4.8), "height_ratios": (1.4, 1), "width_ratios": (1, 1.3)}
+    figure, axes = plt.subplots(2, 2, sharex="col", layout="constrained", **size)
     columns = (
-        (axes[:, 0], expit, (0.0, 1.0), "confidence in the true class"),
-        (axes[:, 1], np.asarray, LIMITS, "logit confidence φ of the true class"),
+        (axes[:, 0], expit, (0.0, 1.0), 20, "confidence in the true class"),
+        (axes[:, 1], np.asarray, LIMITS, 40, "logit confidence φ of the true class"),
     )
-    for (top, bottom), scale, limits, name in columns:
+    for (top, bottom), scale, limits, bins, name in columns:
         members, non_members = (scale(values) for values in groups)
-        plots.confidence_histograms(members, non_members, ax=top, bins=40, limits=limits, label="", log=top is axes[0, 0])
+        plots.confidence_histograms(members, non_members, ax=top, bins=bins, limits=limits, label="", log=top is axes[0, 0])
         grid = np.linspace(*limits, 2001)
         bottom.plot(grid, advantages(members, non_members, grid), color="black", linewidth=1.4)
         bottom.axhline(0, color=plots.NEUTRAL, linewidth=0.6)
         bottom.set_xlabel(name)
         for ax in (top, bottom):
-            ax.axvspan(limits[0], scale(TAIL), color=plots.NON_MEMBER, alpha=0.08, linewidth=0)
-            ax.axvspan(scale(BAND[0]), scale(BAND[1]), color=plots.MEMBER, alpha=0.15, linewidth=0)
+            ax.axvspan(limits[0], scale(TAIL), color=plots.NEUTRAL, alpha=0.12, linewidth=0)
+            hatched = {"facecolor": "none", "edgecolor": plots.NEUTRAL, "hatch": "////", "linewidth": 0, "zorder": 0}
+            ax.axvspan(scale(BAND[0]), scale(BAND[1]), alpha=0.6, **hatched)
             if threshold is not None:
                 ax.axvline(scale(threshold), color="black", linestyle="--", linewidth=1)
     axes[0, 1].get_legend().remove()
-    axes[1, 0].set_ylabel("advantage of the\nthreshold")
+    for ax in axes[1]:
+        ax.set_ylabel("advantage of\nthe threshold")
     axes[1, 1].sharey(axes[1, 0])
+    axes[1, 0].autoscale(axis="y")  # to the higher of the two
     _mark(axes[0, 1])
     return figure
 
@@ -62,8 +66,9 @@ def two_scales(member_phi: ArrayLike, non_member_phi: ArrayLike, threshold: floa
 def _mark(ax: Axes) -> None:
     """Above the axis of φ, the confidences that belong to it; within it, the names of the two regions."""
     above = ax.secondary_xaxis("top", functions=(np.asarray, np.asarray))
-    above.set_xticks([float(logit(p)) for p in TICKS], [f"{p:g}" for p in TICKS], fontsize="x-small", rotation=50, ha="left")
-    ax.annotate("confidence", (1, 1.03), xycoords="axes fraction", fontsize="x-small", ha="right")
+    above.set_xticks([float(logit(p)) for p in TICKS], [f"{p:g}" for p in TICKS], fontsize=9)
+    above.get_xticklabels()[-1].set_horizontalalignment("left")  # its neighbour needs the room
+    ax.annotate("confidence", (-2.5, 1), (0, 5), ("data", "axes fraction"), "offset points", fontsize=9, ha="right")
     ax.set_ylim(top=1.15 * ax.get_ylim()[1])
-    for x, name, colour in ((TAIL - 6.5, "tail", plots.NON_MEMBER), (sum(BAND) / 2, "band", plots.MEMBER)):
-        ax.annotate(name, (x, 0.97), xycoords=("data", "axes fraction"), color=colour, ha="center", va="top")
+    for x, name, side in ((TAIL - 6.5, "tail", "center"), (BAND[1] + 0.5, "band", "left")):
+        ax.annotate(name, (x, 0.97), xycoords=("data", "axes fraction"), ha=side, va="top")
