@@ -14,7 +14,13 @@ from mia_helpers.plots import MEMBER, NEUTRAL, chance_line
 
 FPR, AUC, TPR = 0.01, "AUC", "TPR at 1 % FPR"
 KIND_STYLES = ((NEUTRAL, "s", "white"), ("black", "^", "black"), (MEMBER, "o", MEMBER))  # colour, mark, inside of the mark
-BLIND: dict[str, Any] = {"marker": "|", "color": NEUTRAL, "markersize": 9, "linestyle": "none", "label": "on the blind models"}
+BLIND: dict[str, Any] = {
+    "marker": "|",
+    "color": NEUTRAL,
+    "markersize": 9,
+    "linestyle": "none",
+    "label": "on the blind models",
+}
 CHANCE = {AUC: 0.5, TPR: FPR}
 
 

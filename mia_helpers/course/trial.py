@@ -384,7 +384,7 @@ ASIDE = {"rounded confidences": -0.006, "labels only": -0.012}  # as accurate as
 
 
 def trade_off(picture: Mapping[str, tuple[metrics.Estimate, metrics.Estimate]]) -> Axes:
-    """Accuracy against leakage of the defences: name -> (accuracy, AUC); masks that change no label are drawn a little aside."""
+    """Accuracy against leakage of the defences: name -> (accuracy, AUC); masks that keep all labels stand a little aside."""
     moved = {}
     for name, (accuracy, leak) in picture.items():
         e, by = accuracy, ASIDE.get(name, 0.0)
