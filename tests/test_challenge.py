@@ -111,6 +111,17 @@ def test_the_reveal_needs_a_try_and_draws_the_best_one():
     plt.close("all")
 
 
+def test_who_says_but_yes_or_no_is_a_point_and_has_no_curve():
+    claimed = TRUTH & (NOISE > 0) | (NOISE > 1)
+    referee = Referee(lambda name: TRUTH.copy(), lambda name: {"gap": claimed * 2.0, "coin": NOISE}, ("A",))
+    lines = {line.get_label(): line for line in referee.curves("A").lines}
+    assert len(lines["gap"].get_xdata()) == 1 < len(lines["coin"].get_xdata())
+    assert lines["gap"].get_marker() not in (None, "None", "")
+    found = lines["gap"].get_xdata()[0], lines["gap"].get_ydata()[0]
+    assert found == (claimed[~TRUTH].mean(), claimed[TRUTH].mean())
+    plt.close("all")
+
+
 # --- the seal
 
 

@@ -51,5 +51,14 @@ def test_blocks_have_a_mark_for_each_kind(ledger):
     left = figure.axes[0]
     assert [label.get_text() for label in left.get_yticklabels()] == ["weak", "strong"]
     assert {"s", "o", "|"} <= {line.get_marker() for line in left.lines}
-    assert [text.get_text() for text in figure.axes[1].texts] == ["one", "two"]
+    assert [text.get_text() for text in figure.axes[1].texts if text.get_text() != "chance"] == ["one", "two"]
+    plt.close("all")
+
+
+def test_the_legend_of_blocks_shows_the_marks_as_they_are_drawn(ledger):
+    figure = plot_blocks(ledger.rows, {"one": {"none": ["weak"]}, "two": {"right": ["strong"]}}, ("none", "wrong", "right"))
+    look = {(line.get_marker(), line.get_markerfacecolor()) for line in figure.legends[0].get_lines()}
+    drawn = {(line.get_marker(), line.get_markerfacecolor()) for line in figure.axes[0].lines if len(line.get_xdata()) == 1}
+    assert drawn and drawn <= look and "|" in {mark for mark, _ in look}
+    assert len({mark for mark, _ in look}) == len(look) == 4
     plt.close("all")

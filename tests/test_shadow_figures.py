@@ -43,6 +43,32 @@ def test_a_value_and_a_bool_for_each_shadow(values, inside):
         figures.answers(values, np.array(inside), ax=plt.subplots()[1])
 
 
+def test_downwards_too_shadows_are_counted_and_the_scale_is_the_same_for_most():
+    ax = figures.answers([1.0, 2.0, 2.5], np.array([True, False, False]), ax=plt.subplots()[1])
+    ax.figure.canvas.draw()
+    shown = [label.get_text() for label in ax.get_yticklabels()]
+    assert shown == shown[::-1] and "0" in shown and ax.get_ylabel() == "shadows"
+    assert max(ax.get_ylim()) > figures.FEWEST
+
+
+def test_what_bars_mean_is_written_beside_them_not_on_them():
+    ax = figures.answers([-99.0] * 16, np.arange(16) < 8, ax=plt.subplots()[1])
+    ax.figure.canvas.draw()
+    inside = ax.get_window_extent()
+    assert {text.get_text() for text in ax.texts} == {"had it", "had it not"}
+    assert all(text.get_window_extent().x0 >= inside.x1 for text in ax.texts)
+
+
+def test_cards_have_one_scale():
+    values = np.array([[1.0, 5.0]] * 9 + [[9.0, -5.0]] * 9)
+    inside = np.tile(np.arange(18)[:, None] < 9, (1, 2))
+    figure = figures.cards(np.zeros((2, 28, 28)), values, inside, ["hard", "easy"])
+    first, second = figure.axes[1], figure.axes[3]
+    assert first.get_ylim() == second.get_ylim() and first.get_xlim() == second.get_xlim()
+    assert [figure.axes[i].get_title() for i in (0, 2)] == ["hard", "easy"] and max(heights(second)) == 9
+    assert figure.get_figwidth() <= 7
+
+
 def test_a_card_shows_the_digit_and_the_answers():
     image = np.random.default_rng(0).random((1, 28, 28))
     figure = figures.card(image, [1.0, 2.0], np.array([True, False]), 3.0, "a 7")
@@ -55,8 +81,20 @@ def test_normal_values_lie_on_the_line_and_others_do_not():
     ax = figures.quantiles(
         {"normal": 3 + 2 * rng.normal(size=9000), "skew": rng.exponential(size=9000)}, ax=plt.subplots()[1]
     )
-    normal, skew = (np.abs(np.subtract(*line.get_data()))[20:-20].max() for line in ax.lines[:2])
+    normal, skew = (np.abs(np.subtract(*line.get_data()))[5:-5].max() for line in ax.lines[:2])
     assert normal < 0.15 < 0.5 < skew
+
+
+def test_groups_of_quantiles_differ_without_colours_and_none_is_cut_off():
+    rng = np.random.default_rng(0)
+    groups = {name: rng.standard_cauchy(20_000) for name in ("in-shadows", "out-shadows")}
+    ax = figures.quantiles(groups, ax=plt.subplots()[1])
+    points = ax.lines[:2]
+    assert len({line.get_marker() for line in points}) == 2
+    for line in points:
+        x, y = line.get_data()
+        assert min(ax.get_xlim()) < x.min() and x.max() < max(ax.get_xlim())
+        assert min(ax.get_ylim()) < y.min() and y.max() < max(ax.get_ylim()) and x.max() > 3.8
 
 
 def test_curves_show_each_estimate():
@@ -65,8 +103,16 @@ def test_curves_show_each_estimate():
     assert [label.get_text() for label in ax.get_xticklabels()] == ["1", "2", "4"]
     points = [container[0].get_ydata() for container in ax.containers]
     assert [list(y) for y in points] == [[0.1, 0.2, 0.4], [0.2]]
+    assert len({container[0].get_marker() for container in ax.containers}) == 2
+    assert ax.get_ylim()[0] < 0.1 and "chance" in [text.get_text() for text in ax.texts]
+
+
+def test_the_chance_line_has_room_below_the_curves():
+    (ax,) = figures.strength({"one": {n: Estimate(0.6, 0.58, 0.62) for n in (1, 2)}}).axes
+    assert ax.get_ylim()[0] < 0.5
 
 
 def test_exposure_has_two_bars_a_group():
     (ax,) = figures.exposure([0.0, 0.5], [0.1, 0.2]).axes
     assert list(heights(ax)) == [0.0, 0.5, 0.1, 0.2]
+    assert [bool(bar.get_hatch()) for bar in ax.patches] == [False, False, True, True]

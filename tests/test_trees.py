@@ -89,6 +89,8 @@ def test_plot_path_draws_the_counts_and_questions(tree):
     steps = path(tree, [3.0])
     assert [bar.get_width() for bar in ax.patches] == [n for step in steps for n in step.members]
     assert [bar.get_x() for bar in ax.patches[1::2]] == [step.members[0] for step in steps]
+    assert [bool(bar.get_hatch()) for bar in ax.patches] == [True, False] * len(steps)  # told apart without colours
+    assert [bar.get_edgecolor()[3] > 0 for bar in ax.patches] == [n > 0 for step in steps for n in step.members]
     labels = [label.get_text() for label in ax.get_yticklabels()]
     assert labels[0] == "all members" and set(labels[1:]) == {"dose > 2", "dose ≤ 4"}
     assert [text.get_text() for text in ax.texts] == [f" {a} + {b}" for a, b in (step.members for step in steps)]

@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import nn
 
+from mia_helpers import metrics
 from mia_helpers.bank import ShadowBank
 from mia_helpers.course import trial, widgets
 from mia_helpers.defences import RandomShift
@@ -200,3 +201,25 @@ def test_a_bank_is_cut_into_pieces():
     assert case.phi.shape == (2, 4, 2) and case.read.shape == (2, 6)
     np.testing.assert_array_equal(case.logits, logits[:, :4, :10])
     np.testing.assert_array_equal(case.right[:, :, 1], logits[:, :4, 10:].argmax(-1) == np.arange(4))
+
+
+def test_the_picture_shows_each_defence_and_masks_a_little_aside():
+    leak = metrics.Estimate(0.6, 0.58, 0.62)
+    picture = {
+        "none": (metrics.Estimate(0.9, 0.88, 0.92), leak),
+        "labels only": (metrics.Estimate(0.9, 0.88, 0.92), metrics.Estimate(0.55, 0.54, 0.56)),
+    }
+    ax = trial.trade_off(picture)
+    assert {"none", "labels only"} <= {text.get_text() for text in ax.texts}
+    dots = [tuple(np.ravel(line.get_data())) for line in ax.lines if len(line.get_xdata()) == 1]
+    assert (0.9, 0.6) in dots and [y for x, y in dots if 0.88 < x < 0.9] == [0.55]
+    assert ax.figure.get_figwidth() <= 7
+    plt.close("all")
+
+
+def test_the_place_is_ringed():
+    some = metrics.Estimate(0.9, 0.88, 0.92), metrics.Estimate(0.6, 0.58, 0.62)
+    ax = trial.place({"none": some, "DP CNN, ε = 1": (some[1], some[1])}, "none", plt.subplots()[1])
+    largest = max(ax.lines, key=lambda line: line.get_markersize())
+    assert largest.get_xdata()[0] == 0.9 and largest.get_ydata()[0] == 0.6 and largest.get_markerfacecolor() == "none"
+    plt.close("all")

@@ -265,10 +265,16 @@ class Referee:
 
     def _draw(self, target: str, mine: dict[str, np.ndarray]) -> Axes:
         is_member = self._truth(target)
-        scores = {name: (values, is_member) for name, values in (mine | dict(self._baselines(target))).items()}
-        ax = plots.roc_axes(scores, ax=plt.subplots(figsize=(7.5, 4), layout="constrained")[1], log=True)
+        figure, ax = plt.subplots(figsize=(5.5, 6.4), layout="constrained")
+        curves = mine | dict(self._baselines(target))
+        points = {name: curves.pop(name) for name, values in list(curves.items()) if len(np.unique(values)) == 2}
+        smallest = 10 / metrics.n_non_member_people(is_member)
+        plots.roc_axes({n: (v, is_member) for n, v in curves.items()}, ax=ax, log=True, smallest_fpr=smallest)
+        for (name, values), mark in zip(points.items(), "DXP*"):  # who says but yes or no has one point, not a curve
+            named = values == values.max()
+            ax.plot(named[~is_member].mean(), named[is_member].mean(), mark, color="black", ms=7, clip_on=False, label=name)
         ax.set_title(f"target {target}")
-        ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1), fontsize="small")
+        figure.legend(*ax.get_legend_handles_labels(), frameon=False, loc="outside lower center", ncols=2, fontsize=9)
         return ax
 
     def open(self, key: str) -> dict[str, np.ndarray]:

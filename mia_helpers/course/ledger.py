@@ -1,7 +1,7 @@
 """A ledger of many attacks on the same targets: what each found, what its control found, what it cost; and figures of it."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,14 +10,17 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from mia_helpers.metrics import Estimate, attack_report, auc_difference
-from mia_helpers.plots import MEMBER, NEUTRAL, estimates
+from mia_helpers.plots import MEMBER, NEUTRAL, chance_line, estimates
 
 FPR, AUC, TPR = 0.01, "AUC", "TPR at 1 % FPR"
-KIND_STYLES: tuple[tuple[str, str, Literal["-", "--", ":"]], ...] = (
-    (NEUTRAL, "s", "--"),
-    ("black", "^", ":"),
-    (MEMBER, "o", "-"),
-)  # a mark and a line each, not colour alone
+KIND_STYLES = ((NEUTRAL, "s", "white"), ("black", "^", "black"), (MEMBER, "o", MEMBER))  # colour, mark, inside of the mark
+BLIND: dict[str, Any] = {
+    "marker": "|",
+    "color": NEUTRAL,
+    "markersize": 9,
+    "linestyle": "none",
+    "label": "on the blind models",
+}
 CHANCE = {AUC: 0.5, TPR: FPR}
 
 
@@ -90,28 +93,29 @@ def plot_series(rows: Mapping[str, Mapping], series: Mapping[str, Sequence[str]]
 def plot_blocks(
     rows: Mapping[str, Mapping], blocks: Mapping[str, Mapping[str, Sequence[str]]], kinds: Sequence[str]
 ) -> Figure:
-    """AUC and TPR of attacks in blocks, a mark for each of three kinds, the control as a thin grey stroke.
+    """AUC and TPR of attacks in blocks, a mark for each of three kinds, the control's AUC as a thin grey stroke.
 
     Args:
         rows: as in `Ledger`. blocks: block -> kind -> names. kinds: the kinds, in the order of their marks.
     """
     listed = [(block, kind, name) for block, of in blocks.items() for kind, names in of.items() for name in names]
     styles = dict(zip(kinds, KIND_STYLES))
-    figure, axes = plt.subplots(1, 2, figsize=(9, 6.4), sharey=True, layout="constrained")
+    figure, axes = plt.subplots(1, 2, figsize=(7, 6.4), sharey=True, layout="constrained")
     for ax, column in zip(axes, (AUC, TPR)):
         for y, (block, kind, name) in enumerate(listed):
-            e, (colour, mark, line) = rows[name][column], styles[kind]
-            ax.plot([e.low, e.high], [y, y], color=colour, linestyle=line)
-            ax.plot(e.value, y, mark, color=colour, mfc="white" if mark == "s" else colour)
+            e, (colour, mark, inside) = rows[name][column], styles[kind]
+            ax.plot([e.low, e.high], [y, y], color=colour)
+            ax.plot(e.value, y, mark, color=colour, mfc=inside)
             if y and block != listed[y - 1][0]:
                 ax.axhline(y - 0.5, color="black", linewidth=0.8)
-        ax.axvline(CHANCE[column], color=NEUTRAL, linestyle=":")
+        chance_line(ax, CHANCE[column])
         ax.set(xlabel=column, ylim=(len(listed) - 0.5, -0.5))
-    axes[0].plot([rows[name]["blind"].value for *_, name in listed], range(len(listed)), "|", color=NEUTRAL, ms=9)
+    axes[0].plot([rows[name]["blind"].value for *_, name in listed], range(len(listed)), **BLIND)
     axes[0].set_yticks(range(len(listed)), [name for *_, name in listed])
     for block in blocks:
         middle = float(np.mean([i for i, row in enumerate(listed) if row[0] == block]))
         axes[1].text(1.02, middle, block, transform=axes[1].get_yaxis_transform(), rotation=270, va="center")
-    handles = [plt.Line2D([], [], color=c, marker=m, linestyle=s, label=kind) for kind, (c, m, s) in styles.items()]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(styles), frameon=False)
+    handles = [plt.Line2D([], [], color=c, marker=m, mfc=inside, label=kind) for kind, (c, m, inside) in styles.items()]
+    handles.append(plt.Line2D([], [], **BLIND))
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
     return figure

@@ -1,19 +1,22 @@
 """What notebook 06 draws: a digit and its shadows' answers, quantiles against a normal law, strength, controls, exposure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 from scipy.stats import norm
 
 from mia_helpers.metrics import Estimate
-from mia_helpers.plots import KINDS, MEMBER, NEUTRAL, NON_MEMBER
+from mia_helpers.plots import KINDS, MEMBER, NEUTRAL, NON_MEMBER, chance_line
 
+# How groups of points look: told apart without colour, too.
+MARKS = (("o", 4, MEMBER), ("x", 4, NON_MEMBER), ("^", 4, NEUTRAL))
 LIMITS, N_BINS = (-12.0, 26.0), 38  # one bin a unit of logit confidence
-COLOURS = (MEMBER, NON_MEMBER, NEUTRAL)
+FEWEST = 6  # shadows to which each side of the axis reaches at least, so that most cards have one scale
 
 
 def answers(values: ArrayLike, inside: ArrayLike, target: float | None = None, *, ax: Axes) -> Axes:
@@ -30,56 +33,85 @@ def answers(values: ArrayLike, inside: ArrayLike, target: float | None = None, *
     phi, had = np.clip(np.asarray(values, dtype=np.float64), *LIMITS), np.asarray(inside)
     if phi.ndim != 1 or phi.shape != had.shape or had.dtype != bool:
         raise ValueError(f"expected a value and a bool for each shadow, got {list(phi.shape)}, {list(had.shape)}")
-    most = 1
+    most = FEWEST
     for rows, sign, colour, name in ((had, 1, MEMBER, "had it"), (~had, -1, NON_MEMBER, "had it not")):
         counts, edges = np.histogram(phi[rows], bins=N_BINS, range=LIMITS)
         ax.bar(edges[:-1], sign * counts, width=np.diff(edges), align="edge", color=colour, alpha=0.7)
-        ax.annotate(name, (0.01, 0.5 + 0.42 * sign), xycoords="axes fraction", color=colour, va="center", fontsize="small")
+        ax.annotate(name, (1.01, 0.5 + 0.25 * sign), xycoords="axes fraction", va="center", fontsize=9)
         most = max(most, int(counts.max()))
     ax.axhline(0, color=NEUTRAL, linewidth=0.8)
     if target is not None:
         ax.axvline(float(np.clip(target, *LIMITS)), color="black", linewidth=2)
-    ax.set(xlim=LIMITS, ylim=(-1.3 * most, 1.3 * most), yticks=(), xlabel="logit confidence φ")
+    ax.set(xlim=LIMITS, ylim=(-1.1 * most, 1.1 * most), xlabel="logit confidence φ", ylabel="shadows")
+    ax.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+    ax.yaxis.set_major_formatter(lambda value, _: f"{abs(value):g}")  # downwards, too, it is a number of shadows
     return ax
 
 
 def card(image: ArrayLike, values: ArrayLike, inside: ArrayLike, target: float, title: str = "") -> Figure:
     """A digit `[28, 28]` (or `[1, 28, 28]`) beside what shadows and target answer about it; arguments as in `answers`."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(8, 2.2), width_ratios=(1, 4), layout="constrained")
-    left.imshow(np.asarray(image).reshape(28, 28), cmap="gray_r", vmin=0, vmax=1)
-    left.set(xticks=(), yticks=())
-    answers(values, inside, target, ax=right)
-    right.set_title(title, fontsize=10)
+    figure, axes = plt.subplots(1, 2, figsize=(7, 2.2), width_ratios=(1, 3.6), layout="constrained")
+    _card(axes, image, values, inside, target)
+    axes[1].set_title(title, fontsize=10)
     return figure
 
 
+def cards(images: ArrayLike, values: ArrayLike, inside: ArrayLike, titles: Sequence[str]) -> Figure:
+    """Several digits `[N, 28, 28]`, one a row, all on one scale; values and inside are `[S, N]`, the rest as in `card`."""
+    images, values, inside = np.asarray(images), np.asarray(values), np.asarray(inside)
+    n = len(titles)
+    size, options = (7, 1.4 * n + 0.4), {"width_ratios": (1, 5), "squeeze": False, "layout": "constrained"}
+    figure, axes = plt.subplots(n, 2, figsize=size, sharex="col", **options)
+    for i, row in enumerate(axes):
+        _card(row, images[i], values[:, i], inside[:, i], None)
+        row[0].set_title(titles[i], fontsize=10)
+    most = max(ax.get_ylim()[1] for ax in axes[:, 1])
+    for ax in axes[:, 1]:
+        ax.set(ylim=(-most, most), xlabel="")
+    axes[-1, 1].set_xlabel("logit confidence φ")
+    return figure
+
+
+def _card(axes: Sequence[Axes], image: ArrayLike, values: ArrayLike, inside: ArrayLike, target: float | None) -> None:
+    left, right = axes
+    left.imshow(np.asarray(image).reshape(28, 28), cmap="gray_r", vmin=0, vmax=1)
+    left.set(xticks=(), yticks=())
+    answers(values, inside, target, ax=right)
+
+
 def quantiles(groups: Mapping[str, ArrayLike], *, ax: Axes) -> Axes:
-    """Q–Q plot: each group's values `[n]`, in standard deviations, against those of a normal law; on the line: normal."""
-    for (name, values), colour in zip(groups.items(), COLOURS):
+    """Q–Q plot: each group's values `[n]`, in standard deviations, against those of a normal law; on the line: normal.
+
+    A mark stands at every quarter of a standard deviation of the normal law, as far as there are values. For three groups
+    at most. What lies more than 7 standard deviations out is drawn there.
+    """
+    for (name, values), (mark, size, colour) in zip(groups.items(), MARKS):
         ordered = np.sort(np.asarray(values, dtype=float))
-        places = np.unique(np.round(np.linspace(0, len(ordered) - 1, 400)).astype(int))
+        places = np.unique((norm.cdf(np.arange(-4.25, 4.5, 0.25)) * len(ordered)).astype(int))
         expected = norm.ppf((places + 0.5) / len(ordered))
-        ax.plot(expected, (ordered[places] - ordered.mean()) / ordered.std(), ".", ms=3, color=colour, label=name)
-    ax.plot([-4, 4], [-4, 4], color=NEUTRAL, linestyle=":")
-    ax.set(xlim=(-4, 4), ylim=(-6, 6), xlabel="normal law", ylabel="measured")
-    ax.legend(frameon=False, loc="upper left", markerscale=3, fontsize="small")
+        measured = np.clip((ordered[places] - ordered.mean()) / ordered.std(), -7, 7)
+        ax.plot(expected, measured, mark, ms=size, mfc="none", color=colour, label=name)
+    ax.plot([-4.5, 4.5], [-4.5, 4.5], color="black", linestyle=":", label="normal law")
+    ax.set(xlim=(-4.5, 4.5), ylim=(-7.4, 7.4), xlabel="normal law (s.d.)", ylabel="measured (s.d.)")
+    ax.legend(frameon=False, loc="upper left", fontsize=9)
     return ax
 
 
 def strength(curves: Mapping[str, Mapping[int, Estimate]]) -> Figure:
     """AUC with its interval against the number of shadows: name -> number -> estimate."""
-    figure, ax = plt.subplots(figsize=(7, 3.4), layout="constrained")
+    figure, ax = plt.subplots(figsize=(7, 3.6), layout="constrained")
     for shift, (name, points), (mark, colour) in zip((0.97, 1, 1.03), curves.items(), KINDS):
         x, estimates = np.array(list(points)) * shift, list(points.values())
         values = [e.value for e in estimates]
         errors = [[e.value - e.low for e in estimates], [e.high - e.value for e in estimates]]
         ax.errorbar(x, values, errors, fmt=f"{mark}-", capsize=3, color=colour, label=name)
     numbers = sorted({n for points in curves.values() for n in points})
-    ax.axhline(0.5, color=NEUTRAL, linestyle=":")
+    chance_line(ax, 0.5, horizontal=True)
     ax.set(xscale="log", xlabel="number of shadows", ylabel="AUC, mean over targets")
+    ax.set_ylim(bottom=min(0.48, ax.get_ylim()[0]))
     ax.set_xticks(numbers, [str(n) for n in numbers])
     ax.minorticks_off()
-    ax.legend(frameon=False, loc="lower right")
+    ax.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
     return figure
 
 
@@ -87,11 +119,11 @@ def exposure(members: ArrayLike, non_members: ArrayLike) -> Figure:
     """Share accused in each group of candidates, from the least exposed to the most: `[n]` each."""
     figure, ax = plt.subplots(figsize=(7, 2.8), layout="constrained")
     places = np.arange(1, len(np.asarray(members)) + 1)
-    for shift, shares, colour, name in (
-        (-0.2, members, MEMBER, "members"),
-        (0.2, non_members, NON_MEMBER, "non-members"),
+    for shift, shares, colour, hatch, name in (
+        (-0.2, members, MEMBER, "", "members"),
+        (0.2, non_members, NON_MEMBER, "////", "non-members"),
     ):
-        ax.bar(places + shift, np.asarray(shares), width=0.4, color=colour, label=name)
+        ax.bar(places + shift, np.asarray(shares), width=0.4, color=colour, hatch=hatch, edgecolor="white", label=name)
     ax.set(xlabel="tenth of the candidates, from the least exposed to the most", ylabel="share accused", xticks=places)
     ax.legend(frameon=False, loc="upper left")
     return figure

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from sklearn.tree import DecisionTreeClassifier
 
-from mia_helpers.plots import NEUTRAL, SERIES
+from mia_helpers.plots import SERIES
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,8 @@ def plot_path(
 ) -> Axes:
     """The members left after each answer, from top (all) to bottom (the leaf), for a tree of two classes; no legend.
 
+    The first class is hatched.
+
     Raises:
         ValueError: not two classes, or a record that does not fit the tree.
     """
@@ -70,9 +72,11 @@ def plot_path(
     names = ["all members", *answers]
     for y, step in enumerate(steps):
         first, second = step.members  # neither members nor non-members, hence other colours
-        ax.barh(y, first, color=SERIES[3], label=class_names[0] if y == 0 else None)
-        ax.barh(y, second, left=first, color=SERIES[2], label=class_names[1] if y == 0 else None)
-        ax.text(first + second, y, f" {first} + {second}", va="center", color=NEUTRAL, fontsize="small")
+        parts = zip(class_names, (0, first), (first, second), (SERIES[3], SERIES[2]), ("////", ""))
+        for name, left, count, colour, hatch in parts:  # the edge makes a bar of one person visible
+            look = {"color": colour, "edgecolor": "black" if count else "none", "linewidth": 0.8, "hatch": hatch}
+            ax.barh(y, count, left=left, label=name if y == 0 else None, **look)
+        ax.text(first + second, y, f" {first} + {second}", va="center", fontsize=9)
     ax.set(
         yticks=range(len(steps)),
         yticklabels=names,

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 from torch import nn
 
-from mia_helpers import attacks, defences, metrics, signals
+from mia_helpers import attacks, defences, metrics, plots, signals
 from mia_helpers.bank import ShadowBank
 from mia_helpers.data import ImageSet, load_digits
 from mia_helpers.models import SmallClassifier
@@ -357,3 +359,49 @@ def own(fit: Fit, n_models: int = N_MODELS) -> Case | None:
 
 
 # ------------------------------------------------------------------------------------------------------------ the figures
+
+
+OFFSETS = {  # of the labels, in points
+    "none": (-60, 6),
+    "dropout": (9, 4),
+    "label smoothing": (-8, 4),
+    "clipping only": (-7, 6),
+    "labels only": (38, 4),
+    "rounded confidences": (36, -16),
+    "early stopping": (38, 10),
+    "weight decay": (32, -42),
+    "DP CNN, ε = 1": (6, -16),
+    "DP CNN, ε = 4": (-6, -7),
+    "DP CNN, ε = 8": (-60, -2),
+    "DP linear, ε = 1": (20, -13),
+    "DP linear, ε = 4": (-6, 6),
+    "DP linear, ε = 8": (-6, 6),
+    "RelaxLoss": (8, -8),
+    "augmentation": (9, -6),
+}
+IN_SMALL = {"DP CNN, ε = 1": (4, -12), "DP CNN, ε = 4": (-5, 7), "DP CNN, ε = 8": (-8, 12)}  # where few are drawn
+ASIDE = {"rounded confidences": -0.006, "labels only": -0.012}  # as accurate as "none": else their bars would lie on its own
+
+
+def trade_off(picture: Mapping[str, tuple[metrics.Estimate, metrics.Estimate]]) -> Axes:
+    """Accuracy against leakage of the defences: name -> (accuracy, AUC); masks that keep all labels stand a little aside."""
+    moved = {}
+    for name, (accuracy, leak) in picture.items():
+        e, by = accuracy, ASIDE.get(name, 0.0)
+        moved[name] = metrics.Estimate(e.value + by, e.low + by, e.high + by), leak
+    ax = plt.subplots(figsize=(7, 5.6), layout="constrained")[1]
+    _trade_off(moved, OFFSETS, ax).set(xlim=(0.47, 1.12), xticks=np.arange(5, 11) / 10)  # with room for labels
+    return ax
+
+
+def place(picture: Mapping[str, tuple[metrics.Estimate, metrics.Estimate]], here: str, ax: Axes) -> Axes:
+    """The trade-off of a few defences in a small square, as in `trade_off`, with a ring around one."""
+    _trade_off(picture, OFFSETS | IN_SMALL, ax).set(xlim=(0.45, 1.0), box_aspect=1)
+    accuracy, leak = picture[here]
+    ax.plot(accuracy.value, leak.value, "o", ms=14, mfc="none", mec="black")
+    return ax
+
+
+def _trade_off(picture: Mapping, offsets: Mapping[str, tuple[float, float]], ax: Axes) -> Axes:
+    labels = "accuracy on non-members (utility)", "AUC of the strongest attack (leakage)"
+    return plots.tradeoff(picture, labels=labels, chance=0.5, offsets=offsets, ax=ax)
