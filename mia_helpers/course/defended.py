@@ -182,8 +182,9 @@ def plot_knobs(
         label: of the vertical axis.
     """
     n_rows = -(-len(panels) // 2)
-    size = {"figsize": (6.5, 0.4 + 2.3 * n_rows), "squeeze": False}
-    figure, axes = plt.subplots(n_rows, 2, sharey=True, layout="constrained", **size)
+    figure, axes = plt.subplots(
+        n_rows, 2, figsize=(6.5, 0.4 + 2.3 * n_rows), sharey=True, layout="constrained", squeeze=False
+    )
     for ax in axes.flat[len(panels) :]:
         ax.set_axis_off()
     for ax, (knob, lines) in zip(axes.flat, panels.items()):

@@ -1,6 +1,7 @@
 """Made-up patients in two dimensions, for notebook 01: data, drawing and counting only."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,7 +14,7 @@ from mia_helpers.seeds import shifted
 
 CENTRES = np.array([[-0.8, -0.4], [0.8, 0.4]])  # healthy, ill; standard deviation 1 in both directions
 EDGE, N_GRID = 3.5, 60  # the maps reach so far (in s.d.), and are drawn on so many points a side
-PERSON = {"color": "white", "markeredgecolor": "black"}  # who it is about: no colour that says member or not
+PERSON: dict[str, Any] = {"color": "white", "markeredgecolor": "black"}  # who it is about: no colour that says member or not
 
 
 def draw_patients(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -149,7 +150,7 @@ def plot_shares(share: np.ndarray) -> None:
     chance_line(ax, 0.5, horizontal=True, name="one half")
     ax.lines[-1].set_color("black")  # it runs over the bars
     ax.set(xlabel="bin of the shadow's confidence, low to high", ylabel="share of members", ylim=(0, 1))
-    ax.set_xticks(range(len(share)), range(1, len(share) + 1))
+    ax.set_xticks(range(len(share)), [str(i + 1) for i in range(len(share))])
 
 
 def plot_sweep(wiggliness: Sequence[float], results: np.ndarray) -> None:

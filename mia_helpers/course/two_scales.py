@@ -35,8 +35,9 @@ def two_scales(member_phi: ArrayLike, non_member_phi: ArrayLike, threshold: floa
     Members lack the tail, below φ = 3; most of what is missing there is in the band, φ = 4 … 8.
     """
     groups = [np.asarray(values, dtype=np.float64) for values in (member_phi, non_member_phi)]
-    size = {"figsize": (7, 4.8), "height_ratios": (1.4, 1), "width_ratios": (1, 1.3)}
-    figure, axes = plt.subplots(2, 2, sharex="col", layout="constrained", **size)
+    figure, axes = plt.subplots(
+        2, 2, figsize=(7, 4.8), sharex="col", height_ratios=(1.4, 1), width_ratios=(1, 1.3), layout="constrained"
+    )
     columns = (
         (axes[:, 0], expit, (0.0, 1.0), 20, "confidence in the true class"),
         (axes[:, 1], np.asarray, LIMITS, 40, "logit confidence φ of the true class"),
