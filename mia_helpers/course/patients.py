@@ -81,14 +81,14 @@ def plot_with_and_without(
 
 
 def plot_card(model: ClassifierMixin, record: np.ndarray, ill: int, *, ax: Axes | None = None, title: str = "") -> Axes:
-    """What the adversary sees of one person: the model's map, the person on it (or on its edge), the model's confidence.
+    """What the adversary sees of one person: the model's map, the person on it (or on its edge), how sure the model is.
 
     Args:
         model: the target.
         record: two measurements, `[2]`.
         ill: the person's true diagnosis, a triangle for ill and a circle for healthy.
         ax: where to draw; default: a figure of its own.
-        title: stands before the diagnosis and the confidence.
+        title: stands before the diagnosis and its probability.
     """
     alone = ax is None
     ax = ax or plt.subplots(figsize=(3.9, 3.5), layout="constrained")[1]
@@ -120,14 +120,14 @@ def plot_cards(model: ClassifierMixin, records: np.ndarray, ill: np.ndarray) -> 
 
 
 def plot_threshold(members: np.ndarray, non_members: np.ndarray, threshold: float) -> None:
-    """Confidence histograms with a threshold, and the point on the ROC curve that it makes."""
+    """How sure a target is, with a threshold, and the point on the ROC curve that it makes."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2), width_ratios=(1.6, 1), layout="constrained")
     bins = np.linspace(0, 1, 21)
     for values, colour, name in ((members, MEMBER, "members"), (non_members, NON_MEMBER, "non-members")):
         left.hist(values, bins=bins, histtype="stepfilled", alpha=0.25, color=colour)
         left.hist(values, bins=bins, histtype="step", color=colour, linewidth=1.8, label=name)
     left.axvline(threshold, color="black")
-    left.set(xlabel="confidence in the true diagnosis", ylabel="people", xlim=(0, 1))
+    left.set(xlabel="probability of the true diagnosis", ylabel="people", xlim=(0, 1))
     left.legend(frameon=False, loc="upper left")
     cuts = np.sort(np.concatenate([members, non_members, [np.inf]]))[::-1]
     tpr, fpr = ((values >= cuts[:, None]).mean(1) for values in (members, non_members))
@@ -146,11 +146,11 @@ def plot_threshold(members: np.ndarray, non_members: np.ndarray, threshold: floa
 
 
 def plot_shares(share: np.ndarray) -> None:
-    """Share of members in each bin of a shadow's confidence, from low to high; more than half in the members' colour."""
+    """Share of members in each bin of how sure a shadow is, from low to high; more than half in the members' colour."""
     _, ax = plt.subplots(figsize=(6, 2.8), layout="constrained")
     ax.bar(range(len(share)), share, color=[MEMBER if s > 0.5 else NON_MEMBER for s in share])
     ax.axhline(0.5, color="black", linestyle=":")
-    ax.set(xlabel="bin of the shadow's confidence, low to high", ylabel="share of members", ylim=(0, 1))
+    ax.set(xlabel="how sure the shadow is, in ten bins from low to high", ylabel="share of members", ylim=(0, 1))
 
 
 def plot_sweep(wiggliness: Sequence[float], results: np.ndarray) -> None:
