@@ -132,10 +132,21 @@ def whole_pile(labels, n, seed):
     return np.split(np.random.default_rng(seed).permutation(len(labels))[: 20 * n], 2)
 
 
-def largest_on(values, truth, candidates):
-    """The largest advantage among `candidates`, and its position."""
-    found = [(values[truth] >= t).mean() - (values[~truth] >= t).mean() for t in candidates]
-    return max(found), int(np.argmax(found))
+def advantage(values, truth, threshold):
+    return (values[truth] >= threshold).mean() - (values[~truth] >= threshold).mean()
+
+
+def threshold_cost(shadow, target, truth):
+    """What the threshold of a shadow reaches on the target, costs there, and what one might take for that."""
+    from_shadow, from_target = best_threshold(shadow, truth), best_threshold(target, truth)
+    reached, possible = advantage(target, truth, from_shadow), advantage(target, truth, from_target)
+    promised = advantage(shadow, truth, from_shadow)
+    return {
+        "reached": reached,
+        "cost": possible - reached,
+        "optimism": promised - reached,
+        "bests": promised - possible,
+    }
 
 
 def leaking_bank(n_models=16, n=400):
@@ -233,19 +244,24 @@ WRONG = [
     (shadow_training.exercise_3_2, lambda images: images, "it is as it was"),
     (shadow_training.exercise_3_2, lambda images: images.flip(2), "turned by 90 degrees"),
     (shadow_training.exercise_3_2, lambda images: images.permute(3, 2, 1, 0), "swap the last two axes only"),
-    (shadow_training.exercise_3_3, lambda values, truth: values, "it should return one number"),
-    (shadow_training.exercise_3_3, lambda values, truth: values[truth].min(), "catches every member"),
+    (shadow_training.exercise_3_3, lambda *given: print(0.1), "it prints, but returns None"),
+    (shadow_training.exercise_3_3, lambda shadow, target, truth: target, "it should return one number"),
+    (shadow_training.exercise_3_3, lambda *given: threshold_cost(*given)["reached"], "how far is it below the best"),
+    (shadow_training.exercise_3_3, lambda *given: -threshold_cost(*given)["cost"], "the sign is turned"),
+    (shadow_training.exercise_3_3, lambda *given: threshold_cost(*given)["cost"] / 2, "the loss of accuracy"),
+    (shadow_training.exercise_3_3, lambda *given: threshold_cost(*given)["optimism"], "what the shadow promised"),
     (
         shadow_training.exercise_3_3,
-        lambda values, truth: largest_on(values, truth, values)[0],
-        "is the largest advantage itself",
+        lambda *given: threshold_cost(*given)["bests"],
+        "both advantages are counted on the target",
     ),
-    (shadow_training.exercise_3_3, lambda values, truth: largest_on(values, truth, values)[1], "is no confidence"),
     (
         shadow_training.exercise_3_3,
-        lambda values, truth: np.linspace(0, 1, 101)[largest_on(values, truth, np.linspace(0, 1, 101))[1]],
-        "a grid of hundredths is too coarse",
+        lambda shadow, target, truth: best_threshold(target, truth) - best_threshold(shadow, truth),
+        "compares the two thresholds",
     ),
+    (shadow_training.exercise_3_3, lambda *given: 0.0, "One comes from shadow_values"),
+    (shadow_training.exercise_3_3, lambda *given: 0.3, "on the target the best threshold has an advantage of 0"),
     (attack.exercise_4_1, lambda shadow, mask, target: print(0.8), "it prints, but returns None"),
     (
         attack.exercise_4_1,
@@ -412,6 +428,7 @@ def test_a_wrong_answer_is_told_why(check, answer, why, capsys):
 
 
 RIGHT = [
+    (shadow_training.exercise_3_3, lambda *given: threshold_cost(*given)["cost"]),
     (attack.exercise_4_1, lambda shadow, mask, target: target >= best_threshold(shadow, mask)),
     (attack.exercise_4_1, lambda shadow, mask, target: (target > 0.65).astype(int)),  # as good on the shadow
     (attack.exercise_4_2, lambda signal: toy_auc(signal, *TARGET) - toy_auc(signal, *BLIND)),

@@ -6,7 +6,7 @@ import pytest
 
 from mia_helpers import metrics
 from mia_helpers.bank import draw_halves
-from mia_helpers.course.ledger import AUC, TPR, Ledger, plot_blocks
+from mia_helpers.course.ledger import AUC, TPR, Ledger, plot_blocks, plot_series
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +32,18 @@ def test_the_difference_is_one_minus_the_other(ledger):
     assert ledger.difference("strong", "weak").value == pytest.approx(auc["strong"] - auc["weak"])
     assert ledger.difference("strong", "weak").low > 0.2
     assert abs(ledger.difference("strong", "weak", blind=True).value) < 0.1
+
+
+def test_series_leave_out_what_was_not_entered(ledger):
+    figure = plot_series(ledger.rows, {"a": ["weak", "strong"], "b": ["strong", "missing"]}, ["first", "second"])
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b"]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["first", "second"]
+    for ax, column in zip(figure.axes, (AUC, TPR)):
+        marks = [line for line in ax.lines if line.get_marker() not in ("None", None)]
+        assert [x for line in marks for x in line.get_xdata()] == [
+            ledger.rows[n][column].value for n in ("weak", "strong", "strong")
+        ]
+    plt.close("all")
 
 
 def test_blocks_have_a_mark_for_each_kind(ledger):

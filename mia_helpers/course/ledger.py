@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from mia_helpers.metrics import Estimate, attack_report, auc_difference
-from mia_helpers.plots import MEMBER, NEUTRAL
+from mia_helpers.plots import MEMBER, NEUTRAL, estimates
 
 FPR, AUC, TPR = 0.01, "AUC", "TPR at 1 % FPR"
 KIND_STYLES: tuple[tuple[str, str, Literal["-", "--", ":"]], ...] = (
@@ -68,6 +68,23 @@ class Ledger:
     def table(self) -> pd.DataFrame:
         """All rows as text, in the order in which they were entered."""
         return pd.DataFrame(self.rows).T.astype(str)
+
+
+def plot_series(rows: Mapping[str, Mapping], series: Mapping[str, Sequence[str]], labels: Sequence[str]) -> Figure:
+    """AUC and TPR of attacks, a row for each label and a mark for each series, side by side, with the chance line.
+
+    Args:
+        rows: as in `Ledger`; a name that is not in it is left out. series: series -> names, one for each of the `labels`.
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(7, 4), sharey=True, layout="constrained")
+    for ax, column in zip(axes, (AUC, TPR)):
+        found = {
+            label: {what: rows[names[i]][column] for what, names in series.items() if names[i] in rows}
+            for i, label in enumerate(labels)
+        }
+        estimates(found, label=column, chance=CHANCE[column], ax=ax)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    return figure
 
 
 def plot_blocks(

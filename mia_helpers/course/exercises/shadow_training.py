@@ -1,5 +1,7 @@
 """Checks for the exercises of notebook 03."""
 
+import contextlib
+import io
 from collections.abc import Callable
 from math import isclose
 
@@ -60,36 +62,52 @@ def exercise_3_2(upright: Callable[[Tensor], Tensor]) -> None:
     exercise("3.2", check, "transposing twice gives the image back; a rotation would not")
 
 
-def exercise_3_3(threshold_of: Callable[[np.ndarray, np.ndarray], float]) -> None:
-    """The threshold with the largest TPR − FPR, for values `[N]` and the truth about them, bool `[N]`."""
+def exercise_3_3(cost_of: Callable[[np.ndarray, np.ndarray, np.ndarray], float]) -> None:
+    """What a threshold from a shadow loses on the target, for values of both `[N]` and the truth, bool `[N]`."""
 
     def check() -> str | None:
-        rng = np.random.default_rng(3)
         is_member = np.arange(1000) < 500
-        for scale in (1.0, 8.0):
-            phi = np.where(is_member, rng.normal(9, 2, 1000), rng.normal(7.5, 4, 1000)) / scale
-            values = 1 / (1 + np.exp(-phi))
-            if (found := threshold_of(values, is_member)) is None:
-                return NOT_ATTEMPTED
+        for shadow_is_off_by in (0.0, 2.0, -3.0):
+            on_shadow, on_target = (_confidences(seed, is_member) for seed in (3, 4))
+            on_shadow = on_shadow + shadow_is_off_by
+            with contextlib.redirect_stdout(io.StringIO()) as printed:
+                found = cost_of(on_shadow, on_target, is_member)
+            if found is None:
+                return "it prints, but returns None; return what it prints" if printed.getvalue() else NOT_ATTEMPTED
             if np.ndim(found) or not np.isfinite(found):
                 return f"it should return one number, got {found}"
-            best = _advantage(values, is_member, best_threshold(values, is_member))
-            reached = _advantage(values, is_member, float(found))
-            if reached > best - 1e-9:
-                continue
-            if isclose(found, best, rel_tol=1e-6):
-                return f"{found:.3f} is the largest advantage itself; return the threshold that reaches it"
-            if found > 1:
-                return f"{found:g} is no confidence; is it the position of the best candidate? Return the candidate itself"
-            if isclose(found, values[is_member].min()):
-                return "that catches every member, and accuses nearly everybody else"
-            return (
-                f"threshold {found:.4f} has an advantage of {reached:.3f} on the shadow, the best one {best:.3f}: try every "
-                "value that occurs (a grid of hundredths is too coarse where values crowd at 1), and say member from it on"
-            )
+            if wrong := _what_is_wrong(float(found), on_shadow, on_target, is_member):
+                return wrong
         return None
 
-    exercise("3.3", check, "the threshold comes from the shadow, whose members you know")
+    exercise("3.3", check, "never below 0: no threshold beats the target's own best, which only the referee knows")
+
+
+def _what_is_wrong(found: float, on_shadow: np.ndarray, on_target: np.ndarray, is_member: np.ndarray) -> str | None:
+    """What is wrong with the cost `found` of a threshold from values `on_shadow` `[N]`, if anything is."""
+    from_shadow, from_target = (best_threshold(values, is_member) for values in (on_shadow, on_target))
+    reached, possible = (_advantage(on_target, is_member, threshold) for threshold in (from_shadow, from_target))
+    promised, cost = _advantage(on_shadow, is_member, from_shadow), possible - reached
+    if isclose(found, cost, abs_tol=1e-9):
+        return None
+    why = {
+        reached: "that is what the threshold from the shadow reaches on the target; how far is it below the best there?",
+        -cost: "the sign is turned: it is what the best threshold on the target has, minus what the shadow's has there",
+        cost / 2: "that is the loss of accuracy; the advantage is true-positive rate minus false-positive rate",
+        promised - reached: "that takes what the shadow promised for the best that was possible on the target",
+        promised - possible: "both advantages are counted on the target: the shadow lends its threshold, no more",
+        from_target - from_shadow: "that compares the two thresholds; compare the advantages that they have on the target",
+        0.0: "are both thresholds chosen on the target? One comes from shadow_values",
+    }
+    slip = next((words for slip, words in why.items() if isclose(found, slip, abs_tol=1e-9)), None)
+    slip = slip or f"on the target the best threshold has an advantage of {possible:.3f}, the shadow's {reached:.3f}"
+    return f"it gives {found:.3f}, expected {cost:.3f}; {slip}"
+
+
+def _confidences(seed: int, is_member: np.ndarray) -> np.ndarray:
+    """Values `[N]` in which members are a little surer."""
+    rng = np.random.default_rng(seed)
+    return np.where(is_member, rng.normal(9, 2, len(is_member)), rng.normal(7.5, 4, len(is_member)))
 
 
 def _advantage(values: np.ndarray, is_member: np.ndarray, threshold: float) -> float:
