@@ -288,8 +288,6 @@ WRONG = [
     (attack.exercise_4_2, lambda signal: toy_auc(signal, *TARGET) - 0.5, "max confidence leaves 0.500"),
     (attack.exercise_4_2, lambda signal: toy_auc(signal, *BLIND) - toy_auc(signal, *TARGET), "the wrong sign"),
     (attack.exercise_4_2, lambda signal: toy_auc(signal, 10, 9) - toy_auc(signal, 6, 5), "against letters on both"),
-    (attack.exercise_4_3, lambda tpr, fpr, prior: tpr / (tpr + fpr), "of a million people"),
-    (attack.exercise_4_3, lambda tpr, fpr, prior: (1 + tpr - fpr) / 2, "of a million people"),
     (defences.exercise_5_1, lambda right, is_member: right[is_member].mean(), "two numbers, advantage and accuracy"),
     (defences.exercise_5_1, lambda right, is_member: (right[is_member].mean(), 0.5), "a share of its own group"),
     (
@@ -429,7 +427,6 @@ RIGHT = [
     (attack.exercise_4_1, lambda shadow, mask, target: target >= best_threshold(shadow, mask)),
     (attack.exercise_4_1, lambda shadow, mask, target: (target > 0.65).astype(int)),  # as good on the shadow
     (attack.exercise_4_2, lambda signal: toy_auc(signal, *TARGET) - toy_auc(signal, *BLIND)),
-    (attack.exercise_4_3, lambda tpr, fpr, prior: 1 / (1 + fpr * (1 - prior) / (tpr * prior))),
 ]
 
 
