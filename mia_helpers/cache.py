@@ -28,14 +28,19 @@ def cache_dir() -> Path:
 
 
 @contextlib.contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`, moved onto it only when the block ends without an error."""
+def atomic_path(path: Path, *, shared: bool = False) -> Iterator[Path]:
+    """A temporary path beside `path`, moved onto it only when the block ends without an error.
+
+    The file is its owner's alone; `shared`, it may be read and written by whoever may read and write in its folder.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
+        if shared:
+            temporary.chmod(path.parent.stat().st_mode & 0o666)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -65,7 +70,7 @@ def write_entry(path: Path, tensors: dict, content: object) -> None:
     """
     tensors, same = _told_apart(tensors)
     metadata = {"mia": json.dumps({"content": content, "same": same, "sha256": _digest(tensors, [content, same])})}
-    with atomic_path(path) as temporary:
+    with atomic_path(path, shared=True) as temporary:
         temporary.write_bytes(save(tensors, metadata))
 
 

@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import joblib
 import numpy as np
@@ -392,18 +392,20 @@ def _farm(
         logits, kept = zip(*(done[i] for i in range(n_shadows)))
         models = [_restored(network, one) if type(one) is dict and network else one for one in kept] if keep else None
         return replace(bank, logits=np.stack(logits), models=models)
+    parts = [folder / f"{draw.index:05d}-{draw.digest[:12]}.safetensors" for draw in draws]
+    all_draws = hashlib.sha256("".join(draw.digest for draw in draws).encode()).hexdigest()
+    whole = folder / f"logits-{n_shadows}-{all_draws[:12]}.npy"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / "lock")
         lock.acquire()  # a second caller waits here, and then finds everything done
     except OSError as error:
+        if (there := _only_read(bank, parts, draws, whole, network, keep)) is not None:
+            return there
         raise OSError(
             f"cannot keep shadows in {cache_dir()} ({error}); set MIA_CACHE_DIR to a folder that you can write to"
         ) from error
     try:
-        parts = [folder / f"{draw.index:05d}-{draw.digest[:12]}.safetensors" for draw in draws]
-        all_draws = hashlib.sha256("".join(draw.digest for draw in draws).encode()).hexdigest()
-        whole = folder / f"logits-{n_shadows}-{all_draws[:12]}.npy"
         if _open(whole) is None or keep:
             missing = [draw.index for draw, part in zip(draws, parts) if _read(part, draw, keep) is None]
             for i, logits, weights in count(make(missing) if missing else (), initial=n_shadows - len(missing)):
@@ -420,6 +422,22 @@ def _farm(
         return replace(bank, logits=_there(_open(whole), whole), models=models)
     finally:
         lock.release()
+
+
+def _only_read(
+    bank: ShadowBank, parts: list[Path], draws: list[_Draw], whole: Path, network: Callable | None, keep: bool
+) -> ShadowBank | None:
+    """`bank` from a cache that cannot be written; None if a shadow is missing there."""
+    logits, models = _open(whole), None
+    if logits is None or keep:
+        found = [_read(part, draw, False) for part, draw in zip(parts, draws)]
+        weights = [_read(part, draw, True) for part, draw in zip(parts, draws)] if keep else found
+        if None in found or None in weights:
+            return None
+        if logits is None:
+            logits = np.stack([cast(dict, one)["logits"].numpy() for one in found])
+        models = [_restored(network, cast(dict, one)) for one in weights] if keep and network else None
+    return replace(bank, logits=logits, models=models)
 
 
 def _read(part: Path, draw: _Draw, with_model: bool) -> dict[str, Tensor] | None:
@@ -608,7 +626,7 @@ def _starts(model: Callable, seeds: list[int], n: int, epochs: int, device: torc
 
 def _assemble(parts: list[Path], bank: Path) -> None:
     """One array file `[S, N, C]` from the shadows' files, written piece by piece and moved into place when complete."""
-    with atomic_path(bank) as temporary:
+    with atomic_path(bank, shared=True) as temporary:
         pieces = (_there(read_entry(part), part)[0]["logits"].numpy() for part in parts)
         first = next(pieces)
         whole = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=(len(parts), *first.shape))

@@ -33,6 +33,7 @@ from mia_helpers.bank import ShadowBank, draw_members
 from mia_helpers.cache import atomic_path, cache_dir
 from mia_helpers.course import trial
 from mia_helpers.course.predictions import nobody
+from mia_helpers.course.scores import note
 from mia_helpers.data import ImageSet, load_digits
 from mia_helpers.shadows import train_shadows
 from mia_helpers.training import predict_logits
@@ -209,6 +210,7 @@ class Referee:
         entry = {"target": target, "name": name, "auc": str(report.auc), "tpr": str(verdict.tpr), "place": place}
         when = f"{datetime.now():%Y-%m-%d %H:%M}" if self._path else ""  # a history that is not kept needs no dates
         self._add("submissions", entry | {"when": when, "scores": scores.tolist()})
+        note(f"challenge {target}", f"AUC {report.auc.value:.3f}, place {place} of {len(rivals) + 1}")
         return verdict
 
     def reports(self, target: str) -> dict[str, metrics.AttackReport]:

@@ -3,7 +3,8 @@
 A checkpoint prints the sentence that it stands for, and nothing that differs between machines, so that the notebook tests
 can compare it; the measured value and the band appear only when it fails. With `MIA_CLAIMS_FILE` set (`tests/shake.py` does
 so) every claim's value is appended to that file, one JSON object a line, and one that fails does not stop the notebook. With
-`MIA_STRICT_EXERCISES` set (the tests do so) an exercise that is not passed raises, so that a solution is known to pass.
+`MIA_STRICT_EXERCISES` set (the tests do so) an exercise that is not passed raises, so that a solution is known to pass. With
+`MIA_SCORES_FILE` set, verdicts on exercises are noted for a teacher (`mia_helpers.course.scores`).
 """
 
 import json
@@ -12,9 +13,11 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from mia_helpers.course.scores import note
 from mia_helpers.metrics import Estimate
 
 NOT_ATTEMPTED = "not attempted"
+NOT_YET = "… exercise {} not attempted yet"  # printed where nothing was written
 Number = float | Estimate
 
 
@@ -100,8 +103,9 @@ def exercise(number: str, check: Callable[[], str | None], success: str) -> None
     except Exception as error:  # noqa: BLE001 (whatever the reader's code raises is part of the verdict)
         verdict = f"it stops with {type(error).__name__}: {error}"
     if verdict is NOT_ATTEMPTED:
-        print(f"… exercise {number} not attempted yet")
+        print(NOT_YET.format(number))
         return
+    note(number, "passed" if verdict is None else "not yet")
     _one(f"the solution of exercise {number} passes its check", None, None, None, verdict is None)
     if verdict is not None and os.environ.get("MIA_STRICT_EXERCISES"):
         raise AssertionError(f"✗ exercise {number}: {verdict}")
