@@ -78,7 +78,7 @@ def thresholds_on_curve(member_values: ArrayLike, non_member_values: ArrayLike, 
     Both axes are for the eye: the horizontal one spreads out sure answers as φ does.
     """
     groups = [np.asarray(values, dtype=np.float64) for values in (member_values, non_member_values)]
-    limits, thresholds = (float(logit(0.4)), float(logit(1 - 1e-7))), np.asarray(thresholds, dtype=np.float64)
+    limits, thresholds = (float(logit(0.1)), float(logit(1 - 1e-7))), np.asarray(thresholds, dtype=np.float64)
     grid = np.linspace(*limits, 1001)
     figure, ax = plt.subplots(figsize=(7, 2.8), layout="constrained")
     ax.plot(grid, advantages(*groups, expit(grid)), color="black", linewidth=1.4)
@@ -87,7 +87,7 @@ def thresholds_on_curve(member_values: ArrayLike, non_member_values: ArrayLike, 
         x = np.clip(logit(min(threshold, 1 - 1e-12)), *limits)
         ax.axvline(x, color=plots.SERIES[3], linestyle="--", linewidth=1)
         ax.plot(x, worth, "o", color=plots.SERIES[3], clip_on=False)
-    places = (*TICKS, 0.99999, 0.999999)
+    places = (0.1, *TICKS, 0.99999, 0.999999)
     ax.set_xticks([float(logit(p)) for p in places], [f"{p:.6g}" for p in places])
     ax.set(xlim=limits, xlabel="threshold on the confidence", ylabel="advantage on the target")
     return figure
