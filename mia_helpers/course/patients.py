@@ -83,14 +83,14 @@ def plot_with_and_without(
 
 
 def plot_card(model: ClassifierMixin, record: np.ndarray, ill: int, *, ax: Axes | None = None, title: str = "") -> Axes:
-    """What the adversary sees of one person: the model's map, the person on it (or at its edge), the model's confidence.
+    """What the adversary sees of one person: the model's map, the person on it (or at its edge), how sure the model is.
 
     Args:
         model: the target.
         record: two measurements, `[2]`.
         ill: the person's true diagnosis, a triangle for ill and a circle for healthy.
         ax: where to draw; default: a figure of its own.
-        title: stands before the diagnosis and the confidence.
+        title: stands before the diagnosis and its probability.
 
     A card in a figure of its own is printed, too, for those who play by ear.
     """
@@ -119,7 +119,7 @@ def plot_cards(model: ClassifierMixin, records: np.ndarray, ill: np.ndarray) -> 
 
 
 def plot_threshold(members: np.ndarray, non_members: np.ndarray, threshold: float) -> None:
-    """Confidence histograms with a threshold, and the point on the ROC curve that it makes."""
+    """How sure a target is, with a threshold, and the point on the ROC curve that it makes."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(7, 3.1), width_ratios=(1.35, 1), layout="constrained")
     bins = np.linspace(0, 1, 21)
     groups = ((members, MEMBER, "-", "members"), (non_members, NON_MEMBER, "--", "non-members"))
@@ -127,7 +127,7 @@ def plot_threshold(members: np.ndarray, non_members: np.ndarray, threshold: floa
         left.hist(values, bins=bins, histtype="stepfilled", alpha=0.25, color=colour)
         left.hist(values, bins=bins, histtype="step", color=colour, linestyle=line, linewidth=1.8, label=name)
     left.axvline(threshold, color="black", label="threshold")
-    left.set(xlabel="confidence in the true diagnosis", ylabel="people", xlim=(0, 1))
+    left.set(xlabel="probability of the true diagnosis", ylabel="people", xlim=(0, 1))
     left.legend(frameon=False, loc="upper center")
     cuts = np.sort(np.concatenate([members, non_members, [np.inf]]))[::-1]
     tpr, fpr = ((values >= cuts[:, None]).mean(1) for values in (members, non_members))
@@ -141,7 +141,7 @@ def plot_threshold(members: np.ndarray, non_members: np.ndarray, threshold: floa
 
 
 def plot_shares(share: np.ndarray) -> None:
-    """Share of members in each bin of a shadow's confidence, from low to high; filled where it is more than half."""
+    """Share of members in each bin of how sure a shadow is, from low to high; filled where it is more than half."""
     _, ax = plt.subplots(figsize=(6, 2.8), layout="constrained")
     colours = [MEMBER if s > 0.5 else "white" for s in share]
     ax.bar(range(len(share)), share, color=colours, edgecolor="black")
@@ -149,7 +149,7 @@ def plot_shares(share: np.ndarray) -> None:
         ax.annotate("0", (i, 0), (0, 2), textcoords="offset points", ha="center")  # counted, and none found
     chance_line(ax, 0.5, horizontal=True, name="one half")
     ax.lines[-1].set_color("black")  # it runs over the bars
-    ax.set(xlabel="bin of the shadow's confidence, low to high", ylabel="share of members", ylim=(0, 1))
+    ax.set(xlabel="how sure the shadow is, in ten bins from low to high", ylabel="share of members", ylim=(0, 1))
     ax.set_xticks(range(len(share)), [str(i + 1) for i in range(len(share))])
 
 

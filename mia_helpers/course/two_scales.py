@@ -1,4 +1,4 @@
-"""One picture of notebook 02: the same answers as confidences and as logit confidences, and what each threshold gets."""
+"""One picture of notebook 02: the same answers as probabilities and as logit confidences, and what each threshold gets."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,7 +11,7 @@ from mia_helpers import plots
 
 TAIL, BAND = 3.0, (4.0, 8.0)  # of φ: what members lack lies below the first, most of what they have more of in the second
 LIMITS = (-10.0, 30.0)  # of φ in the picture; what lies beyond is counted in the outermost bars
-TICKS = (0.5, 0.99, 0.9999)  # confidences that are marked above φ, as far apart as they are on its scale
+TICKS = (0.5, 0.99, 0.9999)  # probabilities that are marked above φ, as far apart as they are on its scale
 
 
 def advantages(member_values: ArrayLike, non_member_values: ArrayLike, thresholds: ArrayLike) -> np.ndarray:
@@ -27,7 +27,7 @@ def advantages(member_values: ArrayLike, non_member_values: ArrayLike, threshold
 
 
 def two_scales(member_phi: ArrayLike, non_member_phi: ArrayLike, threshold: float | None = None) -> Figure:
-    """Confidence (left) and logit confidence φ (right) of the true class: both groups above, advantages of thresholds below.
+    """Probability (left) and logit confidence φ (right) of the true class: both groups, and advantages of thresholds.
 
     Args:
         member_phi, non_member_phi: logit confidences `[N]` and `[M]`. threshold: of φ, a dashed line in all panels.
@@ -39,7 +39,7 @@ def two_scales(member_phi: ArrayLike, non_member_phi: ArrayLike, threshold: floa
         2, 2, figsize=(7, 4.8), sharex="col", height_ratios=(1.4, 1), width_ratios=(1, 1.3), layout="constrained"
     )
     columns = (
-        (axes[:, 0], expit, (0.0, 1.0), 20, "confidence in the true class"),
+        (axes[:, 0], expit, (0.0, 1.0), 20, "probability of the true class"),
         (axes[:, 1], np.asarray, LIMITS, 40, "logit confidence φ of the true class"),
     )
     for (top, bottom), scale, limits, bins, name in columns:
@@ -65,11 +65,35 @@ def two_scales(member_phi: ArrayLike, non_member_phi: ArrayLike, threshold: floa
 
 
 def _mark(ax: Axes) -> None:
-    """Above the axis of φ, the confidences that belong to it; within it, the names of the two regions."""
+    """Above the axis of φ, the probabilities that belong to it; within it, the names of the two regions."""
     above = ax.secondary_xaxis("top", functions=(np.asarray, np.asarray))
     above.set_xticks([float(logit(p)) for p in TICKS], [f"{p:g}" for p in TICKS], fontsize=9)
     above.get_xticklabels()[-1].set_horizontalalignment("left")  # its neighbour needs the room
-    ax.annotate("confidence", (-2.5, 1), (0, 5), ("data", "axes fraction"), "offset points", fontsize=9, ha="right")
+    ax.annotate("probability", (-2.5, 1), (0, 5), ("data", "axes fraction"), "offset points", fontsize=9, ha="right")
     ax.set_ylim(top=1.15 * ax.get_ylim()[1])
     for x, name, side in ((TAIL - 6.5, "tail", "center"), (BAND[1] + 0.5, "band", "left")):
         ax.annotate(name, (x, 0.97), xycoords=("data", "axes fraction"), ha=side, va="top")
+
+
+def thresholds_on_curve(member_values: ArrayLike, non_member_values: ArrayLike, thresholds: ArrayLike) -> Figure:
+    """What each threshold on a confidence is worth on one model, and where others' `thresholds` fall on that curve.
+
+    Args:
+        member_values, non_member_values: confidences of the model, `[N]` and `[M]`. thresholds: dashed lines, `[T]`.
+
+    Both axes are for the eye: the horizontal one spreads out sure answers as φ does.
+    """
+    groups = [np.asarray(values, dtype=np.float64) for values in (member_values, non_member_values)]
+    limits, thresholds = (float(logit(0.1)), float(logit(1 - 1e-7))), np.asarray(thresholds, dtype=np.float64)
+    grid = np.linspace(*limits, 1001)
+    figure, ax = plt.subplots(figsize=(7, 2.8), layout="constrained")
+    ax.plot(grid, advantages(*groups, expit(grid)), color="black", linewidth=1.4)
+    ax.axhline(0, color=plots.NEUTRAL, linewidth=0.6)
+    for threshold, worth in zip(thresholds, advantages(*groups, thresholds)):
+        x = np.clip(logit(min(threshold, 1 - 1e-12)), *limits)
+        ax.axvline(x, color=plots.SERIES[3], linestyle="--", linewidth=1)
+        ax.plot(x, worth, "o", color=plots.SERIES[3], clip_on=False)
+    places = (0.1, 0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999, 0.999999)
+    ax.set_xticks([float(logit(p)) for p in places], [f"{p:.6g}" for p in places])
+    ax.set(xlim=limits, xlabel="threshold on the confidence", ylabel="advantage on the target")
+    return figure

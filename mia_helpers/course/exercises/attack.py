@@ -3,7 +3,6 @@
 import contextlib
 import io
 from collections.abc import Callable
-from math import isclose
 
 import numpy as np
 
@@ -99,25 +98,3 @@ def exercise_4_2(beyond_blind: Callable[[Callable], float]) -> None:
         return None
 
     exercise("4.2", check, "what is left is small: most of the lead over chance is there on the blind model, too")
-
-
-def exercise_4_3(precision: Callable[[float, float, float], float]) -> None:
-    """Precision of an attack at any prior."""
-
-    def check() -> str | None:
-        if precision(0.6, 0.4, 0.5) is None:
-            return NOT_ATTEMPTED
-        # Counted in people: (members accused, all accused) of 1,000,000.
-        for arguments, accused_members, accused in (
-            ((0.6, 0.4, 0.5), 300_000, 500_000),
-            ((0.6, 0.4, 0.001), 600, 400_200),
-            ((0.1, 0.0, 0.01), 1_000, 1_000),
-        ):
-            if not isclose(precision(*arguments), accused_members / accused, rel_tol=1e-6):
-                return (
-                    f"precision{arguments} gives {precision(*arguments):.4g}; of a million people {accused:,} are "
-                    f"accused, {accused_members:,} of them members"
-                )
-        return None
-
-    exercise("4.3", check, "an attack with an advantage of 0.2 accuses 666 innocents for each member, at 1 member in 1,000")

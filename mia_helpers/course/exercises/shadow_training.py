@@ -7,37 +7,13 @@ from math import isclose
 
 import numpy as np
 import torch
-from sklearn.metrics import cohen_kappa_score
 from torch import Tensor
 
 from mia_helpers.course.checks import NOT_ATTEMPTED, exercise
 from mia_helpers.metrics import best_threshold
 
 
-def exercise_3_1(kappa: Callable[[np.ndarray, np.ndarray], float]) -> None:
-    """Cohen's kappa, against scikit-learn's."""
-
-    def check() -> str | None:
-        rng = np.random.default_rng(0)
-        for noise in (0.0, 0.1, 0.7):
-            a = rng.choice(10, 500, p=np.arange(1, 11) / 55)
-            b = np.where(rng.random(500) < noise, rng.choice(10, 500, p=np.arange(1, 11) / 55), a)
-            if (found := kappa(a, b)) is None:
-                return NOT_ATTEMPTED
-            expected, observed = cohen_kappa_score(a, b), (a == b).mean()
-            if isclose(found, expected, abs_tol=1e-6):
-                continue
-            if isclose(found, observed, abs_tol=1e-6):
-                return f"{found:.3f} is the agreement itself; take off what chance would give: is e computed as in the text?"
-            if isclose(found, (observed - 0.1) / 0.9, abs_tol=1e-6):
-                return "e is not always a tenth: it is the sum over the classes of both shares, multiplied"
-            return f"kappa is {found:.3f} where {expected:.3f} is expected; is e computed as in the text?"
-        return None
-
-    exercise("3.1", check, "kappa counts only the agreement beyond chance")
-
-
-def exercise_3_2(upright: Callable[[Tensor], Tensor]) -> None:
+def exercise_3_1(upright: Callable[[Tensor], Tensor]) -> None:
     """Transposed images turned back."""
 
     def check() -> str | None:
@@ -59,10 +35,10 @@ def exercise_3_2(upright: Callable[[Tensor], Tensor]) -> None:
         slip = why.get((row, column), "which way does a transposition go?")
         return f"a pixel from row 2, column 20 comes back at {row}, {column}: {slip}"
 
-    exercise("3.2", check, "transposing twice gives the image back; a rotation would not")
+    exercise("3.1", check, "transposing twice gives the image back; a rotation would not")
 
 
-def exercise_3_3(cost_of: Callable[[np.ndarray, np.ndarray, np.ndarray], float]) -> None:
+def exercise_3_2(cost_of: Callable[[np.ndarray, np.ndarray, np.ndarray], float]) -> None:
     """What a threshold from a shadow loses on the target, for values of both `[N]` and the truth, bool `[N]`."""
 
     def check() -> str | None:
@@ -80,7 +56,7 @@ def exercise_3_3(cost_of: Callable[[np.ndarray, np.ndarray, np.ndarray], float])
                 return wrong
         return None
 
-    exercise("3.3", check, "never below 0: no threshold beats the target's own best, which only the referee knows")
+    exercise("3.2", check, "never below 0: no threshold beats the target's own best, which only the referee knows")
 
 
 def _what_is_wrong(found: float, on_shadow: np.ndarray, on_target: np.ndarray, is_member: np.ndarray) -> str | None:

@@ -72,27 +72,7 @@ def exercise_1_2(area: Callable[[np.ndarray, np.ndarray], float]) -> None:
     exercise("1.2", check, "the area under the ROC curve is the share of pairs in the right order")
 
 
-def exercise_1_3(accuracy: Callable[[float, float, float], float]) -> None:
-    """Accuracy of an attack at any prior."""
-
-    def check() -> str | None:
-        if accuracy(0.6, 0.4, 0.5) is None:
-            return NOT_ATTEMPTED
-        for arguments, expected in (((0.6, 0.4, 0.5), 0.6), ((1.0, 0.01, 0.001), 0.99001), ((0.0, 0.0, 0.001), 0.999)):
-            tpr, fpr, prior = arguments
-            if not isclose(found := accuracy(*arguments), expected, rel_tol=1e-9):
-                why = ""
-                if isclose(found, (tpr + 1 - fpr) / 2, rel_tol=1e-9):
-                    why = " (where does the prior come in?)"
-                if isclose(found, tpr * prior + fpr * (1 - prior), rel_tol=1e-9):
-                    why = " (of the non-members it is right about those that it does not accuse)"
-                return f"accuracy{arguments} gives {found:.4g}, and {expected} is right{why}"
-        return None
-
-    exercise("1.3", check, "at a prior of 1 in 1,000 the lazy adversary wins: 0.999 against 0.990 at best")
-
-
-def exercise_1_4(own_fpr: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> None:
+def exercise_1_3(own_fpr: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> None:
     """Each person's own false-positive rate, not to be confused with the share of accusations that are false."""
 
     def check() -> str | None:
@@ -117,4 +97,4 @@ def exercise_1_4(own_fpr: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Non
         named = [f" That is {slip}." for slip, values in slips.items() if np.allclose(found, values)]
         return f"the first rate is {found[0]:.3f} where {expected[0]:.3f} is expected.{''.join(named)}"
 
-    exercise("1.4", check, "a false-positive rate of one's own: how often models that never saw you would accuse you")
+    exercise("1.3", check, "a false-positive rate of one's own: how often models that never saw you would accuse you")
