@@ -60,8 +60,8 @@ def cards(images: ArrayLike, values: ArrayLike, inside: ArrayLike, titles: Seque
     """Several digits `[N, 28, 28]`, one a row, all on one scale; values and inside are `[S, N]`, the rest as in `card`."""
     images, values, inside = np.asarray(images), np.asarray(values), np.asarray(inside)
     n = len(titles)
-    size, options = (7, 1.4 * n + 0.4), {"width_ratios": (1, 5), "squeeze": False, "layout": "constrained"}
-    figure, axes = plt.subplots(n, 2, figsize=size, sharex="col", **options)
+    size = (7, 1.4 * n + 0.4)
+    figure, axes = plt.subplots(n, 2, figsize=size, width_ratios=(1, 5), squeeze=False, sharex="col", layout="constrained")
     for i, row in enumerate(axes):
         _card(row, images[i], values[:, i], inside[:, i], None)
         row[0].set_title(titles[i], fontsize=10)

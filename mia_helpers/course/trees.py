@@ -74,8 +74,16 @@ def plot_path(
         first, second = step.members  # neither members nor non-members, hence other colours
         parts = zip(class_names, (0, first), (first, second), (SERIES[3], SERIES[2]), ("////", ""))
         for name, left, count, colour, hatch in parts:  # the edge makes a bar of one person visible
-            look = {"color": colour, "edgecolor": "black" if count else "none", "linewidth": 0.8, "hatch": hatch}
-            ax.barh(y, count, left=left, label=name if y == 0 else None, **look)
+            ax.barh(
+                y,
+                count,
+                left=left,
+                color=colour,
+                hatch=hatch,
+                edgecolor="black" if count else "none",
+                linewidth=0.8,
+                label=name if y == 0 else None,
+            )
         ax.text(first + second, y, f" {first} + {second}", va="center", fontsize=9)
     ax.set(
         yticks=range(len(steps)),
