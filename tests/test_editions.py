@@ -17,7 +17,12 @@ from mia_helpers.course import editions
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb") if editions.NOTEBOOK.fullmatch(path.name))
-EXERCISES = 36
+EXERCISES = sum(
+    len(re.findall(r"^#+ Exercise ", cell["source"] if isinstance(cell["source"], str) else "".join(cell["source"]), re.M))
+    for path in (ROOT / "notebooks").glob("[0-9]*.ipynb")
+    for cell in json.loads(path.read_text("utf-8"))["cells"]
+    if cell["cell_type"] == "markdown"
+)
 LINK = re.compile(r"\]\(([^)\s#]+)(?:#[^)\s]*)?\)")
 
 

@@ -83,13 +83,12 @@ def thresholds_on_curve(member_values: ArrayLike, non_member_values: ArrayLike, 
 
     Both axes are for the eye: the horizontal one spreads out sure answers as φ does.
     """
-    groups = [np.asarray(values, dtype=np.float64) for values in (member_values, non_member_values)]
     limits, thresholds = (float(logit(0.1)), float(logit(1 - 1e-7))), np.asarray(thresholds, dtype=np.float64)
     grid = np.linspace(*limits, 1001)
     figure, ax = plt.subplots(figsize=(7, 2.8), layout="constrained")
-    ax.plot(grid, advantages(*groups, expit(grid)), color="black", linewidth=1.4)
+    ax.plot(grid, advantages(member_values, non_member_values, expit(grid)), color="black", linewidth=1.4)
     ax.axhline(0, color=plots.NEUTRAL, linewidth=0.6)
-    for threshold, worth in zip(thresholds, advantages(*groups, thresholds)):
+    for threshold, worth in zip(thresholds, advantages(member_values, non_member_values, thresholds)):
         x = np.clip(logit(min(threshold, 1 - 1e-12)), *limits)
         ax.axvline(x, color=plots.SERIES[3], linestyle="--", linewidth=1)
         ax.plot(x, worth, "o", color=plots.SERIES[3], clip_on=False)
