@@ -58,7 +58,7 @@ def test_no_two_labels_above_the_axis_of_phi_touch(phi):
     figure = two_scales(*phi)
     figure.canvas.draw()
     (above,) = figure.axes[1].child_axes
-    words = [text for text in figure.axes[1].texts if text.get_text() == "confidence"]
+    words = [text for text in figure.axes[1].texts if text.get_text() == "probability"]
     boxes = [text.get_window_extent() for text in (*words, *above.get_xticklabels())]
     assert len(boxes) == 4 and all(a.x1 < b.x0 for a, b in pairwise(boxes))
     plt.close(figure)

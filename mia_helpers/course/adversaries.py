@@ -1,6 +1,7 @@
 """The figures of notebook 09: a score that is not monotonic, two signals against one another, the luck of the draw."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -18,7 +19,7 @@ def plot_hump(phi: np.ndarray, members: np.ndarray, score: Callable[[np.ndarray]
     """
     low, high = -10, 35
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
-    style = {"log": False, "label": "φ, logit confidence", "limits": (low, high), "bins": 30}
+    style: dict[str, Any] = {"log": False, "label": "φ, logit confidence", "limits": (low, high), "bins": 30}
     plots.confidence_histograms(phi[members], phi[~members], ax=left, **style)
     left.legend(frameon=False, loc="upper right")
     grid = np.linspace(low, high, phi.shape[1])

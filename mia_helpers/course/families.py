@@ -1,6 +1,7 @@
 """The figures of notebook 08: families of models ranked, and compared by several series of estimates."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -39,7 +40,7 @@ def plot_series(ax: Axes, series: Mapping[str, tuple[str, str, Mapping[str, Esti
     for shift, (label, (colour, mark, rows)) in zip(shifts, series.items()):
         places, found = np.arange(len(rows)) + shift, list(rows.values())
         ax.hlines(places, [r.low for r in found], [r.high for r in found], colour)
-        style = {"ms": 5, "color": colour, "mfc": "white" if mark == "s" else colour}
+        style: dict[str, Any] = {"ms": 5, "color": colour, "mfc": "white" if mark == "s" else colour}
         ax.plot([r.value for r in found], places, mark, label=label, **style)
         ax.set(yticks=range(len(rows)), yticklabels=list(rows), ylim=(len(rows) - 0.5, -0.5))
     return ax
