@@ -98,7 +98,7 @@ def test_a_card_shows_and_prints_the_diagnosis_and_how_sure_the_model_is_of_it(m
     assert ax.lines[-1].get_color() not in (MEMBER, NON_MEMBER), "it is to be guessed"
     sure = f"{model.predict_proba([[0.5, -1.0]])[0, ill]:.2f}"
     assert ax.get_title() == f"{word}: {sure}"
-    assert capsys.readouterr().out == f"{word.capitalize()}; confidence {sure}.\n"
+    assert capsys.readouterr().out == f"{word.capitalize()}; probability {sure}.\n"
 
 
 def test_who_stands_beyond_the_map_is_drawn_whole_at_its_edge(model):

@@ -101,7 +101,7 @@ def plot_card(model: ClassifierMixin, record: np.ndarray, ill: int, *, ax: Axes 
     sure = model.predict_proba([record])[0, ill]
     ax.set_title(f"{title}{'ill' if ill else 'healthy'}: {sure:.2f}", fontsize=10)
     if alone:
-        print(f"{'Ill' if ill else 'Healthy'}; confidence {sure:.2f}.")
+        print(f"{'Ill' if ill else 'Healthy'}; probability {sure:.2f}.")
     else:
         ax.set(xticks=[], yticks=[], xlabel="", ylabel="")
     return ax
