@@ -20,7 +20,7 @@ include_patterns = ["*.md", "notebooks/*.ipynb", "site/*.md", "tests/shaken.md",
 exclude_patterns = [".*", "**/.ipynb_checkpoints"]
 nitpicky = True
 suppress_warnings = ["myst.header"]  # an exercise has a level of its own, wherever it stands
-require_alt_text = False  # of every image; True once all figures have one
+require_alt_text = True  # of every image
 
 nb_execution_mode = "off"
 nb_merge_streams = True

@@ -303,3 +303,19 @@ def test_the_command_line_says_what_was_written(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out == "wrote 1 notebooks (student, blank)\n"
     text = (tmp_path / "out" / "notebooks" / "01_theory.ipynb").read_text("utf-8")
     assert not any(cell.get("outputs") for cell in json.loads(text)["cells"])
+
+
+def test_the_page_for_teachers_lists_every_exercise_and_its_minutes():
+    page = (ROOT / "TEACHING.md").read_text("utf-8")
+    minutes, numbers = {}, []
+    for name in NAMES:
+        cells = nbformat.read(ROOT / "notebooks" / name, as_version=4).cells
+        texts = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+        found = re.findall(r"^#+ Exercise (\d+\.\d+) .*\((\d+) minutes\)", texts, re.M)
+        numbers += [number for number, _ in found]
+        if found:
+            minutes[name] = sum(int(m) for _, m in found)
+    stated = {name: int(n) for name, n in re.findall(r"^\| \[.*?\]\(notebooks/(.*?)\) \| [^|]+ \| (\d+) \|", page, re.M)}
+    assert stated == minutes
+    rows = re.findall(r"^\| (\d+\.\d+(?:, \d+\.\d+)*) ", page, re.M)
+    assert [number for row in rows for number in row.split(", ")] == numbers
