@@ -429,14 +429,16 @@ def _only_read(
 ) -> ShadowBank | None:
     """`bank` from a cache that cannot be written; None if a shadow is missing there."""
     logits, models = _open(whole), None
-    if logits is None or keep:
+    if logits is None:
         found = [_read(part, draw, False) for part, draw in zip(parts, draws)]
-        weights = [_read(part, draw, True) for part, draw in zip(parts, draws)] if keep else found
-        if None in found or None in weights:
+        if None in found:
             return None
-        if logits is None:
-            logits = np.stack([cast(dict, one)["logits"].numpy() for one in found])
-        models = [_restored(network, cast(dict, one)) for one in weights] if keep and network else None
+        logits = np.stack([cast(dict, one)["logits"].numpy() for one in found])
+    if keep:
+        weights = [_read(part, draw, True) for part, draw in zip(parts, draws)]
+        if None in weights:
+            return None
+        models = [_restored(network, cast(dict, one)) for one in weights] if network else None
     return replace(bank, logits=logits, models=models)
 
 
