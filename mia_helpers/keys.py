@@ -29,7 +29,7 @@ from mia_helpers.data import ImageSet
 
 PLAIN = (bool, int, float, str, type(None))
 OWN = "mia_helpers"  # counts as code that may change, wherever it is installed
-SILENT = {"tqdm"}  # shows progress, in notebooks by another class than elsewhere; takes no part in results
+SILENT = {"tqdm", "mia_helpers.progress"}  # show progress, and take no part in results
 GLOBAL, ATTRIBUTE = {"LOAD_GLOBAL", "LOAD_NAME"}, {"LOAD_ATTR", "LOAD_METHOD", "IMPORT_FROM"}
 OF_CLASSES = {
     "__doc__",
@@ -346,10 +346,10 @@ def _names(code: types.CodeType) -> tuple[list[str], list[str], list[str]]:
 def _library(module: str | None) -> str | None:
     """Name and version of the library that a module belongs to; None for user code."""
     top = (module or "__main__").partition(".")[0]
+    if top in SILENT or module in SILENT:
+        return "tqdm"
     if top in ("__main__", OWN):
         return None
-    if top in SILENT:
-        return top
     loaded = sys.modules.get(top)
     if loaded is None:
         return None

@@ -16,11 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
-from tqdm.auto import tqdm
 
 from mia_helpers.cache import load_or_make
 from mia_helpers.data import ImageSet
 from mia_helpers.inputs import positive_numbers, whole_number
+from mia_helpers.progress import tqdm
 from mia_helpers.training import bound_and_key, flushed_denormals, keep_freed_memory, reset_weights, seeded
 
 if TYPE_CHECKING:  # see _private_sgd

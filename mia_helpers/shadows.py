@@ -28,7 +28,6 @@ from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
-from tqdm.auto import tqdm
 
 from mia_helpers import training
 from mia_helpers.bank import ShadowBank, draw_members
@@ -36,6 +35,7 @@ from mia_helpers.cache import atomic_path, cache_dir, name_of, read_entry, write
 from mia_helpers.inputs import InputTypeError, as_array
 from mia_helpers.keys import key_of
 from mia_helpers.models import SmallClassifier
+from mia_helpers.progress import tqdm
 from mia_helpers.seeds import VARIABLE, seed_shift, shifted
 from mia_helpers.training import flushed_denormals, keep_freed_memory, predict_logits
 from mia_helpers.weights import refuse_single_examples, reset_weights, seeded, start_of

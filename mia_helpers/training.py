@@ -19,11 +19,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from mia_helpers.cache import load_or_make
 from mia_helpers.data import ImageSet
 from mia_helpers.keys import describe, key_of
+from mia_helpers.progress import tqdm
 from mia_helpers.weights import refuse_single_examples, reset_weights, seeded, start_of
 
 

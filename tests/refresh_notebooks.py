@@ -64,9 +64,9 @@ def give_alternative_texts(cell: NotebookNode) -> None:
 
 
 def without_widget(output: NotebookNode) -> bool:
-    """Take a live widget out of an output; False if it had nothing else to show than the widget's name."""
+    """Take a live widget out of an output; False if there is nothing else to show (or nothing at all: an erased bar)."""
     data = output.get("data", {})
-    return data.pop(WIDGET, None) is None or "text/html" in data
+    return data != {"text/plain": ""} and (data.pop(WIDGET, None) is None or "text/html" in data)
 
 
 def readme_pictures(notebook: nbformat.NotebookNode) -> list[bytes]:

@@ -316,7 +316,7 @@ WRONG = [
         lambda t, phi, inside: -7 * offline(t, phi, inside),
         "order is turned round",
     ),
-    (many_shadows.exercise_6_1, lambda t, phi, inside: print(offline(t, phi, inside)), "prints and returns None"),
+    (many_shadows.exercise_6_1, lambda t, phi, inside: print(offline(t, phi, inside)), "it prints, but returns None"),
     (many_shadows.exercise_6_1, lambda t, phi, inside: offline(t, phi, inside)[:, None], r"got shape \[400, 1\]"),
     (many_shadows.exercise_6_1, lambda t, phi, inside: np.where(t > 0, t, np.nan), "scores are NaN or infinite"),
     (many_shadows.exercise_6_2, lambda t, phi, inside: online(t, phi, ~inside), "in and out are exchanged"),

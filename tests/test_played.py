@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mia_helpers.course import predictions
+from mia_helpers.course import predictions, widgets
 from mia_helpers.course.game import YOU, MembershipGame
 from mia_helpers.metrics import Estimate
 
@@ -34,7 +34,7 @@ def shown(monkeypatch):
     """Widgets that were displayed, with the text that stands for them in print."""
     found = []
     monkeypatch.setattr(
-        predictions,
+        widgets,
         "display",
         lambda bundle, raw: found.append((by_model_id(bundle), bundle["text/plain"], bundle["text/html"])),
     )

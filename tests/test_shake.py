@@ -1,6 +1,8 @@
 """tests/shake.py: on tiny notebooks with claims of known strength, and the record of the last shake."""
 
+import ast
 import json
+import shutil
 import warnings
 from pathlib import Path
 
@@ -188,6 +190,32 @@ def test_a_notebook_that_was_edited_or_whose_modules_were_is_stale_but_not_one_w
 def test_the_fingerprint_follows_imports_of_imports():
     assert {"course/__init__", "course/checks", "training", "data"} <= shake._imported(IMPORTS)
     assert "cache" in shake._imported((shake.ROOT / "mia_helpers" / "training.py").read_text())
+
+
+def test_what_is_only_shown_makes_no_notebook_stale_and_anything_else_does(tmp_path, monkeypatch):
+    root = shake.ROOT
+    monkeypatch.setattr(shake, "ROOT", tmp_path)
+    shutil.copytree(root / "mia_helpers", tmp_path / "mia_helpers", ignore=shutil.ignore_patterns("assets", "__pycache__"))
+    path = root / "notebooks" / "04_attack.ipynb"
+    before = shake.fingerprint(path)
+    for module, stale in {"progress": False, "course/widgets": False, "course/predictions": False, "signals": True}.items():
+        with (tmp_path / "mia_helpers" / f"{module}.py").open("a", encoding="utf-8") as file:
+            file.write("\nEDITED = True\n")
+        assert (shake.fingerprint(path) != before) == stale, module
+    assert {f"{name}.py" for name in shake.SHOWN_ONLY} == {"progress.py", "course/widgets.py", "course/predictions.py"}
+
+
+def test_modules_that_only_show_give_a_claim_nothing():
+    """Their public functions return nothing, without a reader (as in a shake) also `recall`, or what is shown."""
+    given = {
+        (name, function.name)
+        for name in shake.SHOWN_ONLY
+        for function in ast.parse((shake.ROOT / "mia_helpers" / f"{name}.py").read_text("utf-8")).body
+        if isinstance(function, ast.FunctionDef)
+        and not function.name.startswith("_")
+        and ast.unparse(function.returns) != "None"
+    }
+    assert given == {("course/predictions", f) for f in ("recall", "spoken", "nobody")} | {("progress", "tqdm")}
 
 
 def test_code_is_hashed_without_comments_docstrings_and_blank_lines():

@@ -1,6 +1,7 @@
 """What the reader sees: figures, sliders, and the lines that checkpoints and exercises print."""
 
 import json
+import linecache
 import re
 
 import matplotlib
@@ -372,7 +373,8 @@ def test_between_prints_the_sentence_and_neither_band_nor_value(capsys, value):
 def test_between_says_what_was_measured(capsys, value, text):
     with pytest.raises(AssertionError) as error:
         checks.between("accuracy", value, 0.25, 0.5)
-    assert str(error.value) == f"✗ accuracy: {text} outside [0.25, 0.5]"
+    assert str(error.value).splitlines()[0] == f"✗ accuracy: {text} outside [0.25, 0.5]"
+    assert "nothing below it has been run" in str(error.value)
     assert capsys.readouterr().out == ""
 
 
@@ -397,7 +399,7 @@ def test_a_sentence_about_several_numbers_names_those_that_do_not_hold(capsys, m
     assert capsys.readouterr().out == "✓ all are near\n"
     with pytest.raises(AssertionError) as error:
         checks.at_most("all are small", several, 0.5)
-    assert str(error.value) == "✗ all are small: forest 0.7, bayes 0.8 outside [-∞, 0.5]"
+    assert str(error.value).startswith("✗ all are small: forest 0.7, bayes 0.8 outside [-∞, 0.5]\n")
     with pytest.raises(ValueError, match="about nothing"):
         checks.at_most("all are small", {}, 0.5)
     monkeypatch.setenv("MIA_CLAIMS_FILE", str(tmp_path / "claims"))
@@ -424,7 +426,7 @@ def test_an_exercise_that_is_not_passed_stops_the_tests_and_nobody_else(capsys, 
 def test_holds(capsys):
     checks.holds("members are seen", np.True_)
     assert capsys.readouterr().out == "✓ members are seen\n"
-    with pytest.raises(AssertionError, match="^✗ members are seen: not so$"):
+    with pytest.raises(AssertionError, match="^✗ members are seen: not so\n"):
         checks.holds("members are seen", np.False_)
     assert capsys.readouterr().out == ""
 
@@ -441,13 +443,28 @@ def stop():
         (lambda: "the sign is wrong", "✗ exercise 2.1, not yet: the sign is wrong"),
         (stop, "✗ exercise 2.1, not yet: it stops with KeyError: 'n_members'"),
         (lambda: [][0], "✗ exercise 2.1, not yet: it stops with IndexError: list index out of range"),
-        (lambda: checks.holds("x", False), "✗ exercise 2.1, not yet: it stops with AssertionError: ✗ x: not so"),
+        (
+            lambda: print("0.3") or checks.NOT_ATTEMPTED,
+            "✗ exercise 2.1, not yet: it prints, but returns None; return what it prints",
+        ),
+        (lambda: print("seen") or "the sign is wrong", "seen\n✗ exercise 2.1, not yet: the sign is wrong"),
+        (lambda: print("seen"), "seen\n✓ exercise 2.1: the gap grows"),
     ],
 )
 def test_exercise_verdicts(capsys, check, line):
     assert checks.exercise("2.1", check, "the gap grows") is None
-    lines = capsys.readouterr().out.splitlines()
-    assert lines == [line]
+    assert capsys.readouterr().out == line + "\n"
+
+
+def test_an_exercise_that_stops_names_the_readers_line(capsys):
+    cell = "def gap(a, b):\n    half = a / 2\n    return half / b\n"
+    linecache.cache["cell"] = (len(cell), None, cell.splitlines(keepends=True), "cell")
+    reader = {"__name__": "__main__"}
+    exec(compile(cell, "cell", "exec"), reader)
+    checks.exercise("2.1", lambda: str(reader["gap"](1, 0)), "done")
+    assert "it stops in line 3 of its cell, `return half / b`, with ZeroDivisionError" in capsys.readouterr().out
+    checks.exercise("2.1", lambda: str(np.stack([reader["gap"](1, 1), np.zeros(2)])), "done")  # raised by what uses it
+    assert "it stops with ValueError" in capsys.readouterr().out
 
 
 def test_exercise_does_not_swallow_the_stop_button():

@@ -7,9 +7,13 @@ so) every claim's value is appended to that file, one JSON object a line, and on
 `MIA_SCORES_FILE` set, verdicts on exercises are noted for a teacher (`mia_helpers.course.scores`).
 """
 
+import contextlib
+import io
 import json
+import linecache
 import math
 import os
+import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -75,7 +79,7 @@ def _one(words: str, value: float | None, low: float | None, high: float | None,
 
 def _verdict(what: str, wrong: str) -> None:
     if wrong and not _recording():
-        raise AssertionError(f"✗ {what}: {wrong}")
+        raise AssertionError(f"✗ {what}: {wrong}\n(The run stops at this cell: nothing below it has been run.)")
     print(f"✗ {what}: {wrong}" if wrong else f"✓ {what}")
 
 
@@ -98,10 +102,16 @@ def exercise(number: str, check: Callable[[], str | None], success: str) -> None
         check: returns None if all is well, `NOT_ATTEMPTED`, or a sentence that says what is missing.
         success: what the reader has shown.
     """
+    printed = io.StringIO()
     try:
-        verdict = check()
+        with contextlib.redirect_stdout(printed):
+            verdict = check()
     except Exception as error:  # noqa: BLE001 (whatever the reader's code raises is part of the verdict)
-        verdict = f"it stops with {type(error).__name__}: {error}"
+        verdict = f"it stops{_place(error)} with {type(error).__name__}: {error}"
+    if verdict is NOT_ATTEMPTED and printed.getvalue():
+        verdict = "it prints, but returns None; return what it prints"
+    else:
+        print(printed.getvalue(), end="")
     if verdict is NOT_ATTEMPTED:
         print(NOT_YET.format(number))
         return
@@ -110,3 +120,11 @@ def exercise(number: str, check: Callable[[], str | None], success: str) -> None
     if verdict is not None and os.environ.get("MIA_STRICT_EXERCISES"):
         raise AssertionError(f"✗ exercise {number}: {verdict}")
     print(f"✓ exercise {number}: {success}" if verdict is None else f"✗ exercise {number}, not yet: {verdict}")
+
+
+def _place(error: Exception) -> str:
+    """The last line of the reader's own code that led to the error; "" if there is none."""
+    places = [
+        (f.f_code.co_filename, n) for f, n in traceback.walk_tb(error.__traceback__) if f.f_globals["__name__"] == "__main__"
+    ]
+    return f" in line {places[-1][1]} of its cell, `{linecache.getline(*places[-1]).strip()}`," if places else ""

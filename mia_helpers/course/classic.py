@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import joblib
 import torch
 from torch import nn
-from tqdm.auto import tqdm
 
 from mia_helpers.data import ImageSet, load_digits
 from mia_helpers.models import ClassifierModel
+from mia_helpers.progress import tqdm
 from mia_helpers.seeds import VARIABLE, seed_shift
 from mia_helpers.training import load_or_train
 

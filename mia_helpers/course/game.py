@@ -7,7 +7,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mia_helpers.course.predictions import show_either, spoken
+from mia_helpers.course.predictions import spoken
+from mia_helpers.course.widgets import show_either
 from mia_helpers.seeds import shifted
 
 YOU = "you"

@@ -14,9 +14,9 @@ from itertools import combinations
 
 import ipywidgets
 from filelock import FileLock
-from IPython.display import display
 
 from mia_helpers.cache import atomic_path, cache_dir
+from mia_helpers.course.widgets import show_either
 from mia_helpers.metrics import Estimate
 
 _in_memory: dict[str, str | list[str]] = {}
@@ -141,12 +141,6 @@ def _show(question: str, widget: ipywidgets.Widget, lines: list[str]) -> None:
     """The widget where there are any; else, and in print, the question and its options as text."""
     box = ipywidgets.VBox([ipywidgets.HTML(f"<b>{html.escape(question)}</b>"), widget])
     show_either(box, "\n".join([question, *lines]))
-
-
-def show_either(widget: ipywidgets.Widget, text: str) -> None:
-    """Display one output: `widget` in JupyterLab, `text` in print, on the web, and in editors without widgets."""
-    as_html = f'<pre style="white-space: pre-wrap">{html.escape(text)}</pre>'
-    display(widget._repr_mimebundle_() | {"text/plain": text, "text/html": as_html}, raw=True)
 
 
 def nobody() -> bool:

@@ -1,11 +1,13 @@
 """Sliders on the course's figures. In print and on the web the static figure above each slider says the same."""
 
+import html
 import os
 from collections.abc import Callable, Sequence
 from itertools import product
 
 import ipywidgets
 import matplotlib.pyplot as plt
+from IPython.display import display
 
 Pair = tuple[float, float]
 
@@ -88,3 +90,9 @@ def _sweep(draw: Callable[..., object], places: Sequence[tuple]) -> None:
         for place in places:
             draw(*place)
             plt.close("all")
+
+
+def show_either(widget: ipywidgets.Widget, text: str) -> None:
+    """Display one output: `widget` in JupyterLab, `text` in print, on the web, and in editors without widgets."""
+    as_html = f'<pre style="white-space: pre-wrap">{html.escape(text)}</pre>'
+    display(widget._repr_mimebundle_() | {"text/plain": text, "text/html": as_html}, raw=True)
