@@ -97,7 +97,7 @@ def shakes(n: int) -> list[Shake]:
     except OSError:  # not Linux: what the CPU has is unknown, so it is not held back
         flags = ""
     sets = [name for name, (needed, _) in INSTRUCTIONS.items() if needed is None or needed in flags]
-    return [Shake(1000 * i, sets[i % len(sets)], 2 if i % 4 == 2 else 1) for i in range(n)]
+    return [Shake(1000 * i, sets[i % len(sets)], 2 if i % 8 == 2 else 1) for i in range(n)]
 
 
 # ------------------------------------------------------------------------------------------------------- one shaken run
@@ -319,7 +319,8 @@ def shake_all(notebooks: list[Path], n_shakes: int, record_path: Path = RECORD) 
     for shake in shakes(n_shakes):
         shake.folder.mkdir(parents=True, exist_ok=True)
     codes = {notebook: fingerprint(notebook) for notebook in notebooks}
-    tasks = [(notebook, shake, codes[notebook]) for shake in shakes(n_shakes) for notebook in notebooks]
+    # One notebook after the other: two of the same shake would wait for each other's models.
+    tasks = [(notebook, shake, codes[notebook]) for notebook in notebooks for shake in shakes(n_shakes)]
     results = defaultdict(dict)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with ProcessPoolExecutor(cores) as pool:
