@@ -137,7 +137,7 @@ def plot_threshold(members: np.ndarray, non_members: np.ndarray, threshold: floa
     point = (non_members >= threshold).mean(), (members >= threshold).mean()
     right.plot(*point, "o", markersize=10, color="black", clip_on=False, zorder=3)
     right.set(xlabel="false-positive rate", ylabel="true-positive rate", xlim=(0, 1), ylim=(0, 1), aspect="equal")
-    right.set_title(f"threshold {threshold:.2f}:\nTPR {point[1]:.2f}, FPR {point[0]:.2f}", fontsize=10, pad=10)
+    right.set_title(f"threshold {threshold:.10g}:\nTPR {point[1]:.2f}, FPR {point[0]:.2f}", fontsize=10, pad=10)
 
 
 def plot_shares(share: np.ndarray) -> None:

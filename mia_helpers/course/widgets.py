@@ -4,6 +4,7 @@ import html
 import os
 from collections.abc import Callable, Sequence
 from itertools import product
+from typing import Any
 
 import ipywidgets
 import matplotlib.pyplot as plt
@@ -56,17 +57,19 @@ def _control(low: float, high: float, step: float, start: float, name: str) -> i
     )
 
 
-def stops(draw: Callable[[str], object], *, options: Sequence[str], start: str, name: str) -> None:
-    """Show a slider over named stops that calls `draw(stop)`; with `MIA_SWEEP_SLIDERS` set every stop is tried first.
+def stops(draw: Callable[[Any], object], *, options: Sequence[str | float], start: str | float, name: str) -> None:
+    """Show a slider over stops, names or unequally spaced numbers, that calls `draw(stop)`.
+
+    With `MIA_SWEEP_SLIDERS` set every stop is tried first.
 
     Raises:
         ValueError: `start` is none of the options.
     """
     if start not in options:
-        raise ValueError(f"start must be one of {', '.join(options)}, got {start!r}")
+        raise ValueError(f"start must be one of {', '.join(map(_shown, options))}, got {start!r}")
     _sweep(draw, [(option,) for option in options])
     control = ipywidgets.SelectionSlider(
-        options=list(options),
+        options=[(_shown(option), option) for option in options],
         value=start,
         description=name,
         continuous_update=False,
@@ -74,6 +77,10 @@ def stops(draw: Callable[[str], object], *, options: Sequence[str], start: str, 
         layout={"width": "32em"},
     )
     _interact(draw, value=control)
+
+
+def _shown(stop: str | float) -> str:
+    return stop if isinstance(stop, str) else f"{stop:.10g}"
 
 
 def _interact(draw: Callable[..., object], **controls: ipywidgets.Widget) -> None:
