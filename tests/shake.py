@@ -91,7 +91,7 @@ class Shake:
 
 
 def shakes(n: int) -> list[Shake]:
-    """The first as the reader runs it; then other seeds each time, instructions and threads in turn."""
+    """The first as the reader runs it; then other seeds each time, instructions in turn, and two threads once in eight."""
     try:
         flags = Path("/proc/cpuinfo").read_text()
     except OSError:  # not Linux: what the CPU has is unknown, so it is not held back

@@ -1,16 +1,11 @@
 """Progress bars: text in one output of a notebook's cell, that leaves nothing; on stderr elsewhere."""
 
-import sys
-from pathlib import Path
-
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
+from refresh_notebooks import Client, clean, sockets_in
 
 from mia_helpers import keys, progress
-
-sys.path.insert(0, str(Path(__file__).parent))
-from refresh_notebooks import Client, clean, sockets_in  # noqa: E402
 
 BARS = """
 from IPython.display import DisplayHandle
