@@ -30,6 +30,7 @@ from mia_helpers.data import ImageSet
 PLAIN = (bool, int, float, str, type(None))
 OWN = "mia_helpers"  # counts as code that may change, wherever it is installed
 SILENT = {"tqdm", "mia_helpers.progress"}  # show progress, and take no part in results
+PLACES = {"__file__", "__path__", "__spec__", "__loader__", "__cached__"}  # where a module lies on this machine
 GLOBAL, ATTRIBUTE = {"LOAD_GLOBAL", "LOAD_NAME"}, {"LOAD_ATTR", "LOAD_METHOD", "IMPORT_FROM"}
 OF_CLASSES = {
     "__doc__",
@@ -243,13 +244,13 @@ class _Describer:
     def _globals(self, f: types.FunctionType, where: str) -> dict:
         """What the function's code takes from its module, from modules of user code, and from imports inside."""
         names, attributes, imports = _names(f.__code__)
-        found = {name: f.__globals__[name] for name in names if name in f.__globals__}
+        found = {name: f.__globals__[name] for name in names if _counts(name, f.__globals__)}
         found |= {f"import {name}": module for name in imports if (module := _user_module(name)) is not None}
         while modules := {k: v for k, v in found.items() if isinstance(v, types.ModuleType) and not _library(v.__name__)}:
             for name, module in modules.items():
                 del found[name]
                 if name.count(".") < 5:  # modules may hold each other
-                    found |= {f"{name}.{part}": vars(module)[part] for part in attributes if part in vars(module)}
+                    found |= {f"{name}.{part}": vars(module)[part] for part in attributes if _counts(part, vars(module))}
         return self._named(found, where)
 
     def _code(self, code: types.CodeType, where: str) -> dict:
@@ -341,6 +342,12 @@ def _names(code: types.CodeType) -> tuple[list[str], list[str], list[str]]:
             for names, more in zip(found, _names(argument)):
                 names.update(more)
     return sorted(globals_), sorted(attributes), sorted(imports)
+
+
+def _counts(name: str, module: dict[str, Any]) -> bool:
+    """Whether `name` is among a module's globals, and not the place of our own files: copies of the package act alike."""
+    own = str(module.get("__name__")).partition(".")[0] == OWN
+    return name in module and not (own and name in PLACES)
 
 
 def _library(module: str | None) -> str | None:

@@ -3,10 +3,12 @@
 import functools
 import json
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -348,3 +350,46 @@ def test_losses_that_look_alike_are_not_mixed_up(monkeypatch, tmp_path):
     assert len({tuple(w.flatten().tolist()) for w in found[4:6] + found[:2]}) == 4
     for first, again in zip(found[:6], found[6:]):
         assert torch.equal(first, again)
+
+
+TOLD_FROM = """
+import json
+import mia_helpers
+from mia_helpers.course import challenge, defended, trial
+from mia_helpers.data import load_digits
+from mia_helpers.keys import describe
+
+def fit(images, labels, seed):
+    return mia_helpers.__file__, load_digits("target", source="bundled")
+
+parts = [fit, load_digits, challenge.fit_privately, defended._fit, trial._train_blind]
+print(mia_helpers.__file__)
+print(json.dumps([describe(part) for part in parts]))
+"""
+
+
+def test_a_copy_of_the_package_in_another_folder_tells_the_same_and_an_edited_copy_does_not(tmp_path):
+    """Or a teacher's warm cache would not serve a class whose course lies elsewhere."""
+    places, told = [], []
+    for name in ("here", "there", "edited"):
+        root = tmp_path / name
+        shutil.copytree(
+            Path(keys.__file__).parent, root / "mia_helpers", ignore=shutil.ignore_patterns("assets", "__pycache__")
+        )
+        if name == "edited":
+            file = root / "mia_helpers" / "cache.py"
+            file.write_text(file.read_text("utf-8").replace('".cache"', '".kept"'), "utf-8")
+        done = subprocess.run(
+            [sys.executable, "-c", TOLD_FROM],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=root,
+            env=os.environ | {"PYTHONPATH": str(root)},
+        )
+        place, description = done.stdout.splitlines()
+        places.append(place)
+        told.append(description)
+    assert places == [str(tmp_path / name / "mia_helpers" / "__init__.py") for name in ("here", "there", "edited")]
+    assert told[0] == told[1] != told[2]
+    assert str(tmp_path) not in told[0]
