@@ -222,7 +222,7 @@ def test_03_each_shadow_is_judged_on_what_it_was_trained_on():
     names |= {"load_or_train": lambda model, data, **rest: trained.append(rest) or SimpleNamespace(model=data)}
     run("03", names, "def small_shadow(")
     assert len(names["shadows"]) == 10
-    for kind, model, own, others in names["shadows"][1:]:
+    for _, model, own, others in names["shadows"][1:]:
         assert model is own and not in_common(own.images[:200], others.images[:200])
         assert len(own) == len(others) == 2000
     assert [rest["epochs"] for rest in trained] == [30] * 3 + [3] * 3 + [30] * 3
