@@ -665,3 +665,234 @@ def _large_bank():  # enough non-members for a rate at 1 %
     rng = np.random.default_rng(1)
     mask = rng.random((3, 2400)) < 0.5
     return ShadowBank(rng.normal(0, 2, (3, 2400, 10)) + 0.5 * mask[..., None], mask, rng.integers(0, 10, 2400))
+
+
+# ------------------------------------------------------------------------------------ who is asked, and who was chosen by
+
+
+def accuracy_by_name(model, data):
+    """As `evaluate`, but the accuracy says which model was asked about which digits."""
+    return SimpleNamespace(accuracy=float(model + data))
+
+
+def test_02_and_03_accuracies_are_about_the_digits_that_they_name():
+    names = {"evaluate": accuracy_by_name, "target": SimpleNamespace(model=0.1), "members": 0.02, "non_members": 0.003}
+    run("02", names, "on_members = evaluate(")
+    assert "accuracy on members 0.120, non-members 0.103" in names["printed"]
+    assert names["gap"] == pytest.approx(0.017)
+
+    target = SimpleNamespace(model=0.2, members=0.03, non_members=0.004)
+    names = {"evaluate": accuracy_by_name, "shadow": 0.1, "my_members": 0.01, "my_non_members": 0.002}
+    names["classic"] = SimpleNamespace(experiment=lambda who: target)
+    run("03", names, 'target = classic.experiment("target")')
+    assert "shadow: 0.110 on its members, 0.102 on" in names["printed"]
+    assert "target: 0.230 on its members, 0.204 on" in names["printed"]
+    names |= {"careless": 0.5, "careful": 0.6, "test_on_its_side": 0.05, "my_non_members": 0.007, "target_logits": np.eye(3)}
+    names |= {"predict_logits": lambda model, images: np.eye(3)[[0, 1, 1]], "unseen": SimpleNamespace(images=None)}
+    run("03", names, "careless_accuracy = evaluate(")
+    assert "careless, unseen digits on their side: 0.550" in names["printed"]
+    assert "careful, unseen digits upright: 0.607" in names["printed"]
+    assert names["agreement"](0.5) == pytest.approx(2 / 3)
+
+
+def test_02_each_loss_is_tried_with_three_seeds_on_the_members():
+    tried = []
+    names = {"members": images_of(5), "F": torch.nn.functional, "SmallClassifier": lambda: None}
+    names["load_or_fit"] = lambda model, images, labels, loss, **settings: tried.append((images, labels, loss, settings))
+    run("02", names, "runs[name, seed] = load_or_fit(")
+    assert len({(name, given[3]["seed"]) for (name, _), given in zip(names["runs"], tried)}) == 6
+    for (name, seed), (images, labels, loss, settings) in zip(names["runs"], tried, strict=True):
+        assert images is names["members"].images and labels is names["members"].labels and settings["seed"] == seed
+        z = torch.tensor([[3.0, 0.0, 0.0]])
+        once = torch.nn.functional.cross_entropy(z if name == "logits" else z.softmax(-1), torch.tensor([0]))
+        assert loss(z, torch.tensor([0])) == once
+
+
+def test_04_elsewhere_is_where_nothing_was_chosen():
+    rng = np.random.default_rng(0)
+    is_member = np.arange(4000) < 2000
+    values = rng.random(4000) + 0.1 * is_member
+    names = {"is_member": is_member, "target_signal": values, "ThresholdAttack": attacks.ThresholdAttack}
+    names |= {"ShadowBank": ShadowBank, "honest": {}}
+    tree = ast.parse(next(cell for cell in cells("04") if "def chosen_on(" in cell))
+    exec(compile(ast.Module([tree.body[0]], []), "04", "exec"), names | {"np": np, "metrics": metrics}, names)
+    names["chosen_on"].__globals__.update(names | {"np": np, "metrics": metrics})
+    for n in (20, 1000):
+        found = names["chosen_on"](n, values, np.random.default_rng(5))
+        again = np.random.default_rng(5)
+        drawn = np.concatenate([again.choice(2000, n // 2, replace=False), again.choice(2000, n // 2, replace=False) + 2000])
+        right = (values >= metrics.best_threshold(values[drawn], is_member[drawn])) == is_member
+        others = np.setdiff1d(np.arange(4000), drawn)
+        assert found == (pytest.approx(right[drawn].mean()), pytest.approx(right[others].mean()))
+    z, y = rng.normal(size=(4000, 10)), np.tile(np.arange(10), 400)
+    run("04", names, "def one_or_ten(")
+    found = names["one_or_ten"](5, z, y, np.random.default_rng(3))
+    again = np.random.default_rng(3)
+    kinds = [(y == c) & (is_member == kind) for c in range(10) for kind in (True, False)]
+    drawn = np.concatenate([again.choice(np.flatnonzero(kind), 5, replace=False) for kind in kinds])
+    rest = np.setdiff1d(np.arange(4000), drawn)
+    for per_class, accuracy in zip((False, True), found):
+        attack = attacks.ThresholdAttack(signals.negative_modified_entropy, per_class)
+        attack.fit(ShadowBank.single(z[drawn], y[drawn], is_member[drawn]))
+        assert accuracy == pytest.approx(((attack.score(z[rest], y[rest]) >= 0) == is_member[rest]).mean())
+
+
+def test_06_titles_and_bets_are_about_one_and_the_same_target():
+    rng = np.random.default_rng(0)
+    is_member, scores = (
+        rng.random((8, 1000)) < 0.5,
+        {n: rng.normal(size=(8, 1000)) for n in ("LiRA online", "loss threshold")},
+    )
+    labels, titles = rng.integers(0, 10, 1000), []
+    names = {
+        "scores": scores,
+        "is_member": is_member,
+        "labels": labels,
+        "candidates": SimpleNamespace(images=np.arange(1000)),
+    }
+    names["plots"] = SimpleNamespace(image_grid=lambda images, told, **_: titles.append((images, told)))
+    run("06", names, 'order, truth = np.argsort(-scores["LiRA online"][0])')
+    ((images, told),) = titles
+    best = np.argsort(-scores["LiRA online"][0])[:12]
+    assert images.tolist() == best.tolist()
+    assert told == [f"{labels[i]}: {'member' if is_member[0, i] else 'not a member'}" for i in best]
+    names |= {"deck": np.arange(300), "rivals": scores}
+    table = run("06", names, "share = (np.abs(bets")
+    share = (np.abs(scores["LiRA online"][:, :300]) >= 2).mean()
+    for name, values in scores.items():
+        values, truth = values[:, :300], is_member[:, :300]
+        right = (values >= 0) == truth
+        limit = np.quantile(np.abs(values), 1 - share)
+        assert table[name].tolist() == [round(right.mean(), 3), round(right[np.abs(values) >= limit].mean(), 3)]
+
+
+def test_07_each_examples_gradient_is_clipped():
+    rng = np.random.default_rng(0)
+    names: dict = {}
+    run("07", names, "def private_sum(")
+    gradients = rng.normal(0, 0.1, (30, 50))
+    gradients[3] *= 1000
+    limit = 1.0
+    whole = names["private_sum"](gradients, limit, 0.0, rng)
+    for i in range(30):
+        moved = np.linalg.norm(whole - names["private_sum"](np.delete(gradients, i, 0), limit, 0.0, rng))
+        assert moved == pytest.approx(min(limit, np.linalg.norm(gradients[i])))  # and the small ones count in full
+    noise = names["private_sum"](np.zeros((1, 20_000)) + 1e-9, 2.0, 3.0, np.random.default_rng(1))
+    assert noise.std() == pytest.approx(6, rel=0.03)
+    assert names["reach"] <= 1.000001
+
+
+def test_08_floors_are_the_same_for_targets_and_shadows_and_leaves_hold_members_only():
+    rng, seen = np.random.default_rng(0), []
+
+    class Attack:
+        def fit(self, bank):
+            seen.append(np.min(bank.logits))
+
+        def score(self, logits, labels):
+            seen.append(np.min(logits))
+            return np.zeros(len(labels))
+
+    p = np.where(rng.random((4, 30, 3)) < 0.4, 0.0, 0.5)
+    given = SimpleNamespace(shadows=p, targets=p[:2], blind=p[2:])
+    names = {"ShadowBank": ShadowBank, "N_SHADOWS": 4, "data": {"d": SimpleNamespace(labels=rng.integers(0, 3, 30))}}
+    names["shadow_members"] = {"d": rng.random((4, 30)) < 0.5}
+    run("08", names, "FLOOR = 1e-3", "def scores_on(")
+    for floor in (names["FLOOR"], 1e-9):
+        seen.clear()
+        names["scores_on"]("d", given, Attack(), floor=floor)
+        np.testing.assert_allclose(seen, np.log(floor))
+    members, leaf = rng.random(30) < 0.5, rng.integers(0, 8, 30)
+    names = {"records": SimpleNamespace(x=np.arange(30)), "whose": [], "hang_on": {"decision tree": []}}
+    names["train_on"] = lambda *_: SimpleNamespace(apply=lambda people: leaf[people])
+    run("08", names, "def company(")
+    people = np.flatnonzero(members)[:6]
+    expected = [sum(leaf[i] == leaf[j] for j in np.flatnonzero(members)) for i in people]
+    assert names["company"](members, people).tolist() == expected
+
+
+def test_09_noise_is_chosen_by_the_shadows_own_members():
+    rng = np.random.default_rng(0)
+    shadow_members, target_members = rng.random((16, 200)) < 0.5, rng.random((8, 200)) < 0.5
+
+    def noise_distance(
+        ask, images, labels, *, sigma, n_draws, seed
+    ):  # for σ = 0.1 the shadows', for 0.4 the targets' members
+        i = ask.__self__.i
+        return rng.random(200) + (sigma == 0.1) * shadow_members[i] + (sigma == 0.4) * target_members[i]
+
+    class Service:
+        def __init__(self, i):
+            self.i = i
+
+        def labels(self, images): ...
+
+    names = {"label_only": SimpleNamespace(Service=Service, noise_distance=noise_distance)}
+    names |= {"shadows": range(16), "pool": SimpleNamespace(images=None, labels=None)}
+    names |= {"shadow_members": shadow_members, "target_members": target_members}
+    run("09", names, "on_shadows = {")
+    assert names["best_sigma"] == 0.1 and names["on_shadows"][0.4] < 0.6
+
+
+def test_09_the_line_is_set_on_digits_that_were_not_learnt(monkeypatch):
+    from sklearn import kernel_ridge
+
+    rng, fitted = np.random.default_rng(0), []
+
+    class Ridge:
+        def __init__(self, **_): ...
+
+        def fit(self, x, phi):
+            fitted.append(x)
+            self.width = phi.shape[1]
+            return self
+
+        def predict(self, x):
+            return np.zeros((len(x), self.width))
+
+    monkeypatch.setattr(kernel_ridge, "KernelRidge", Ridge)
+    n, n_own = 100, 4000
+    z = rng.normal(size=(2, n + n_own, 10))
+    names = {"N_POOL": n, "images": torch.arange(float(n + n_own))[:, None], "asked_labels": rng.integers(0, 10, n + n_own)}
+    names |= {"answers": {"targets": z, "blind": z[::-1]}, "per_digit": 1, "enter": lambda *_: None}
+    run("09", names, "ridge = KernelRidge(")
+    learnt = fitted[0][:, 0].astype(int)
+    held_out = np.setdiff1d(np.arange(n, n + n_own), learnt)
+    assert learnt.min() >= n and len(held_out) >= 1000
+    for t in range(2):
+        phi = signals.logit_confidence(z[t], names["asked_labels"])
+        np.testing.assert_allclose(names["by_kernel"]["targets"][t], phi[:n] - np.quantile(phi[held_out], 0.95))
+
+
+def test_10_bounds_are_at_the_accountants_delta():
+    rng = np.random.default_rng(0)
+    coins = rng.random(500) < 0.5
+    sure = {"plain": coins + 0.3 * rng.normal(size=500), "DP-SGD": coins + 3 * rng.normal(size=500)}
+    birds = SimpleNamespace(coins=coins, scores=lambda model: sure[model])
+    models = {"plain": SimpleNamespace(model="plain"), "private": SimpleNamespace(model="DP-SGD", epsilon=8.0)}
+    names = models | {"birds": birds, "DELTA": 1e-3}
+    run("10", names, "perfect = birds.coins", "numbers = [20, 50, 100")
+    everyone = {"all guesses right": names["perfect"]} | sure
+    for name, scores in everyone.items():
+        assert names["shown"][name] == metrics.one_run_epsilon(scores, coins, guesses=200, delta=1e-3)
+    lines = {line.get_label(): line for line in plt.gca().lines}
+    for name, scores in everyone.items():
+        x, y = lines[f"one run: {name}"].get_data()
+        np.testing.assert_allclose(y, [metrics.one_run_epsilon(scores, coins, int(n), 1e-3) for n in x])
+    assert metrics.one_run_epsilon(sure["plain"], coins, 200) > names["shown"]["plain"] + 1e-3  # δ makes a difference
+
+
+def test_10_the_figure_shows_the_blind_classifier_that_sees_most():
+    def report(seed):
+        a, b, c, d = np.sort(np.random.default_rng(seed).random(4)).tolist()
+        of = {name: Estimate(v, v, v) for name, v in (("x", a), ("y", d))}
+        blind = [("blind classifier, one", c), ("blind classifier, other", b), ("permuted memberships, y", d)]
+        told = [SimpleNamespace(name=name, auc=Estimate(v, v, v)) for name, v in blind]
+        return SimpleNamespace(attacks={n: SimpleNamespace(auc=e) for n, e in of.items()}, strongest="x", controls=told)
+
+    names = {name: report(i) for i, name in enumerate(("digits_report", "too_good", "with_features"))}
+    reports = list(names.values())
+    run("10", names, '"letters, labels only": too_good,')
+    for name, found in zip(("digits", "letters, labels only", "letters, with images"), reports):
+        assert names["rows"][f"{name}: attack"] == found.attacks["x"].auc
+        assert names["rows"][f"{name}: no model"] == found.controls[0].auc
