@@ -359,3 +359,11 @@ def test_two_processes_side_by_side_make_an_entry_once(tmp_path):
     assert winner in ("1", "2"), "one of them, once"
     for me in (1, 2):
         assert (tmp_path / f"got{me}").read_text() == f"{winner} [{winner}.0, {winner}.0, {winner}.0]"
+
+
+def test_another_seed_shift_is_another_entry(monkeypatch):
+    names = set()
+    for shift in ("", "0", "1000", "2000"):
+        monkeypatch.setenv("MIA_SEED_SHIFT", shift)
+        names.add(mia_helpers.cache.name_of({"a": 1}))
+    assert len(names) == 3

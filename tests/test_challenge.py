@@ -34,6 +34,7 @@ def test_a_submission_is_scored_as_the_package_scores_and_ranked():
     assert (verdict.place, verdict.n_baselines) == (2, 3)
     assert "try on target A" in repr(verdict) and "place 2 of 4" in repr(verdict)
     assert made().submit("A", NOISE + 2 * TRUTH).place == 1 and made().submit("A", -NOISE - TRUTH).place == 4
+    assert made().submit("A", NOISE + TRUTH).place == 1, "who is level with a baseline is not behind it"
 
 
 @pytest.mark.parametrize(
@@ -148,6 +149,9 @@ def test_members_are_drawn_without_a_pattern():
     often = np.mean(truths, axis=0)
     assert abs(often.mean() - 1 / 3) < 1e-9 and often.min() > 0.05 and often.max() < 0.65
     assert len({truth.tobytes() for truth in truths}) == 60
+    one, *others = (challenge.truth_of(name) for name in challenge.CARDS)
+    for other in others:  # what one target's truth says about another's: nothing
+        assert 100 < (one & other).sum() < 235
 
 
 def fake_farm(truths):

@@ -71,6 +71,7 @@ def test_plain_values_are_told_apart_exactly_if_they_differ(a, b):
         (np.zeros(3), np.zeros(3, "f4")),
         (np.arange(3), np.arange(3)[::-1]),
         (torch.zeros(3), torch.zeros(3).double()),
+        (torch.zeros(3), torch.zeros(3, dtype=torch.int32)),
         (torch.arange(3), torch.arange(3).flip(0)),
         ({1, 2}, {1, 3}),
         (b"a", "a"),

@@ -134,6 +134,14 @@ def test_noise_distance_finds_the_distance_to_a_plane():
     np.testing.assert_allclose(found, expected, atol=4 * 0.3 * 0.03)
 
 
+def test_each_image_and_each_draw_has_noise_of_its_own():
+    seen, images = [], torch.full((3, 1, 4, 4), 0.5)
+    noise_distance(lambda x: seen.append(x - images) or np.zeros(3, int), images, torch.zeros(3, dtype=int),
+                   sigma=0.3, n_draws=2, seed=0)  # fmt: skip
+    noises = torch.cat([draw.flatten(1) for draw in seen])
+    assert noises.shape == (6, 16) and torch.corrcoef(noises).fill_diagonal_(0).abs().max() < 0.9
+
+
 def test_noise_distance_of_a_label_that_always_or_never_survives():
     found = noise_distance(
         lambda x: np.ones(len(x), int), images_of(0.5, 0.5), torch.tensor([1, 0]), sigma=0.5, n_draws=9, seed=0

@@ -866,3 +866,15 @@ def test_drawn_aucs_count_ties_half(seed, n_models, n_values):
         assert found[i] == pytest.approx(right / pairs)
     if n_values == 0:
         assert np.all(found == 0.5)
+
+
+def test_draws_are_of_models_and_of_examples():
+    """Models that differ, with examples that do not, and the other way round: both are seen in the interval."""
+    group = np.ones((6, 50), bool)
+    of_models, of_examples = (np.arange(6)[:, None] < 3) & group, (np.arange(50) < 20) & group
+    draws = metrics.Draws(6, 50)
+    for event in (of_models, of_examples):
+        found = draws.estimate(draws.rate(event, group))
+        assert found.low < found.value - 0.05 and found.high > found.value + 0.05
+    assert draws.models.sum(1).tolist() == [6] * 200 and draws.examples.sum(1).tolist() == [50] * 200
+    assert (draws.models[0] == 1).all() and len({tuple(row) for row in draws.models}) > 50

@@ -746,3 +746,22 @@ def test_memory_of_one_batch_is_kept_for_the_next_once_a_training_has_started():
 def test_there_are_three_blind_models_one_target_and_one_shadow(role, number):
     with pytest.raises(ValueError, match=f"there is no {role} number {number}; there are 3 blind models"):
         classic.experiment(role, number)
+
+
+def test_blind_models_share_no_member_with_target_shadow_or_those_they_are_asked_about(monkeypatch):
+    asked = {}
+
+    def remember(model, data, *, seed, **settings):
+        asked[seed] = data
+        return types.SimpleNamespace(model=model, history={})
+
+    monkeypatch.setattr(classic, "load_or_train", remember)
+    roles = {"target": 0, "shadow": 0, "blind": 0, "blind 2": 1, "blind 3": 2}
+    found = {name: classic.experiment(name.split()[0], number, progress=False) for name, number in roles.items()}
+    images = {name: {x.numpy().tobytes() for x in e.members.images} for name, e in found.items()}
+    others = {x.numpy().tobytes() for x in found["target"].non_members.images}
+    assert len(asked) == 5 and all(asked[seed] is e.members for seed, e in zip((0, 1, 2, 3, 4), found.values()))
+    for name in ("blind", "blind 2", "blind 3"):
+        assert not images[name] & (images["target"] | others) and images[name] != images["shadow"]
+    assert not images["blind"] & images["shadow"]
+    assert all(len(e.members) == len(e.non_members) == 2000 for e in found.values())

@@ -200,6 +200,8 @@ def test_cards_are_members_by_a_coin_and_other_cards_each_time():
     n_members = [truth[hand].sum() for hand in hands]
     assert 440 < sum(n_members) < 560 and len(set(n_members)) > 3  # of 1,000, though a quarter of the cards are members
     assert len({tuple(hand) for hand in hands}) == 20
+    alike = np.concatenate([truth[hand][1:] == truth[hand][:-1] for hand in hands])
+    assert 0.42 < alike.mean() < 0.58, "what came last must not tell what comes next"
     again, _, drawn_again = game(400, n_rounds=50)
     again.card()
     assert drawn_again[0] == drawn[0]

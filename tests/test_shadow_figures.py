@@ -105,6 +105,8 @@ def test_curves_show_each_estimate():
     assert [list(y) for y in points] == [[0.1, 0.2, 0.4], [0.2]]
     assert len({container[0].get_marker() for container in ax.containers}) == 2
     assert ax.get_ylim()[0] < 0.1 and "chance" in [text.get_text() for text in ax.texts]
+    whiskers = figures.strength({"one": {2: Estimate(0.6, 0.57, 0.7)}}).axes[0].containers[0].lines[2][0].get_segments()[0]
+    np.testing.assert_allclose(whiskers[:, 1], [0.57, 0.7])
 
 
 def test_the_chance_line_has_room_below_the_curves():

@@ -1,6 +1,7 @@
 """Shadows of any training: what they are handed, what they may share, what is kept of them, and when it is used again."""
 
 import functools
+import itertools
 import warnings
 
 import numpy as np
@@ -12,6 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from mia_helpers import shadows
+from mia_helpers.bank import draw_members
 from mia_helpers.shadows import train_shadows
 from mia_helpers.training import fit as fit_network
 
@@ -360,3 +362,29 @@ def test_settings_that_do_not_go_together(options, words):
 def test_one_network_for_all_cannot_be_trained_at_once():
     with pytest.raises(ValueError, match="the same network twice; it must make a fresh one"):
         train_shadows(2, X, Y, model=lambda: GLOBAL, method="vmap", **QUIET)
+
+
+# ------------------------------------------------------------------------------------------------------------ randomness
+
+
+def test_farms_share_neither_members_nor_seeds(monkeypatch):
+    """Seeds next to each other, and shifted ones: a target of one farm is never the twin of another farm's shadow."""
+    members, seeds = set(), set()
+    for shift, farm in itertools.product(("0", "1000"), range(6)):
+        monkeypatch.setenv("MIA_SEED_SHIFT", shift)
+        members |= {row.tobytes() for row in draw_members(20, farm, 50, 100, 100)}
+        seeds |= {shadows._seed_of(farm, i) for i in range(20)}
+    assert len(members) == len(seeds) == 2 * 6 * 20
+
+
+def test_models_trained_together_drop_units_of_their_own():
+    """The same members, weights and batches for both: only what is dropped can tell them apart."""
+
+    def with_dropout(p):
+        return nn.Sequential(nn.Linear(3, 30), nn.ReLU(), nn.Dropout(p), nn.Linear(30, 2))
+
+    settings = {"epochs": 2, "lr": 0.05, "batch_size": 10, "weight_decay": 0.0, "label_smoothing": 0.0}
+    for p, alike in ((0.0, True), (0.5, False)):
+        given = functools.partial(with_dropout, p), torch.tensor(X), torch.tensor(Y), torch.arange(20).expand(2, 20), [5, 5]
+        (one, other), _ = shadows._train_together(*given, **settings)
+        assert np.allclose(one, other, atol=1e-6) == alike

@@ -5,6 +5,7 @@ import matplotlib
 matplotlib.use("Agg")
 
 import math
+from types import SimpleNamespace
 
 import ipywidgets
 import matplotlib.pyplot as plt
@@ -16,6 +17,7 @@ from torch import nn
 from mia_helpers import metrics
 from mia_helpers.bank import ShadowBank
 from mia_helpers.course import trial, widgets
+from mia_helpers.data import load_digits
 from mia_helpers.defences import RandomShift
 
 
@@ -223,3 +225,40 @@ def test_the_place_is_ringed():
     largest = max(ax.lines, key=lambda line: line.get_markersize())
     assert largest.get_xdata()[0] == 0.9 and largest.get_ydata()[0] == 0.6 and largest.get_markerfacecolor() == "none"
     plt.close("all")
+
+
+# --- whose digits
+
+
+def test_blind_models_are_trained_on_the_other_owners_digits_and_asked_about_the_candidates(monkeypatch):
+    trained, candidates = [], trial.pool()[0]
+    monkeypatch.setattr(trial, "train_one", lambda images, labels, seed: trained.append(images) or untrained(0, 0, seed))
+    trial._train_blind(IMAGES, LABELS, 5)
+    trial._train_blind(IMAGES, LABELS, 6)
+    owners = {x.numpy().tobytes() for x in load_digits("target").images}
+    for images in trained:
+        assert len(images) == trial.N_MEMBERS and not owners & {x.tobytes() for x in images}
+    assert not np.array_equal(*trained)
+
+    def farm(n, images, labels, **rest):
+        return SimpleNamespace(logits=np.tile(np.eye(10)[labels], (n, 1, 5)), labels=labels)
+
+    monkeypatch.setattr(trial, "train_shadows", farm)
+    assert trial.blind_phi().shape == (4, len(candidates)) and (trial.blind_phi() < 0).all()
+
+
+def test_a_recipe_is_tuned_by_its_accuracy_on_others(monkeypatch):
+    mask, labels = np.arange(40)[None] < 10, np.zeros(40, int)
+    answers = np.where(mask[0], 0, 1)  # members are read rightly, and nobody else
+    bank = ShadowBank(np.eye(10)[answers][None], mask, labels)
+    monkeypatch.setattr(trial, "train_shadows", lambda *_, **__: bank)
+    assert trial.tried({}) == 0
+    monkeypatch.setattr(trial, "train_shadows", lambda *_, **__: ShadowBank(bank.logits, ~mask, labels))
+    assert trial.tried({}) == 1
+
+
+def test_epsilon_is_counted_on_other_digits_than_the_threshold_is_chosen_on():
+    rng = np.random.default_rng(0)
+    mask = rng.random((4, 400)) < 0.5
+    told = np.where(np.arange(400) % 2 == 0, 5.0 * mask, rng.random((4, 400)))  # half of the digits give all away
+    assert trial.shown_epsilon(told, mask) < 0.2 < 3 < trial.shown_epsilon(5.0 * mask, mask)

@@ -242,3 +242,14 @@ def test_batches_of_one_are_fine_where_the_layer_can_be_trained_on_one():
         refuse_single_examples(nn.Sequential(layer, nn.Flatten()), images, 8)
         fit(nn.Sequential(layer, nn.Flatten(), nn.Linear(36, 3)), images, Y[:9], F.cross_entropy, **FAST)
     refuse_single_examples(nn.BatchNorm1d(6), X[:10], 8)
+
+
+def test_random_numbers_follow_the_seed_and_its_shift(monkeypatch):
+    def drawn(seed):
+        with seeded(seed):
+            return torch.rand(4).tolist()
+
+    plain = {seed: drawn(seed) for seed in (0, 1, 1000)}
+    assert len({tuple(values) for values in plain.values()}) == 3
+    monkeypatch.setenv("MIA_SEED_SHIFT", "1000")
+    assert drawn(0) == plain[1000] and drawn(1) not in plain.values()
