@@ -6,7 +6,7 @@ import pytest
 
 from mia_helpers.attacks import ThresholdAttack
 from mia_helpers.course import defended
-from mia_helpers.course.defended import Models, attacked, plot_knobs, train, with_wrong_labels
+from mia_helpers.course.defended import Models, attacked, plot_bargains, plot_knobs, train, with_wrong_labels
 from mia_helpers.metrics import Estimate
 
 SMALL = {"n_models": 2, "n_members": 40, "epochs": 1}
@@ -123,6 +123,26 @@ def test_knobs_stand_two_in_a_row_and_lines_on_both_sides_of_a_setting(n):
     np.testing.assert_allclose(one * other, [1, 100])  # a step left, a step right
     assert (one < other).all() and (other / one < 1.07).all()
     plt.close(figure)
+
+
+@pytest.mark.parametrize("least", [0.7, 0.85, 0.9])
+def test_what_is_not_accurate_enough_is_shaded(least):
+    picture = {
+        name: (Estimate(accuracy, accuracy - 0.01, accuracy + 0.01), Estimate(leak, leak - 0.01, leak + 0.01))
+        for name, accuracy, leak in (
+            ("no defence", 0.9, 0.58),
+            ("rounded confidences", 0.9, 0.57),
+            ("early stopping", 0.8, 0.54),
+        )
+    }
+    ax = plot_bargains(picture, least)
+    (shade,), (left, right) = ax.patches, ax.get_xlim()
+    box = shade.get_bbox()
+    assert left < 0.8 and right > 0.9 and box.x0 == left and box.x1 == pytest.approx(max(left, least))
+    texts = [text.get_text() for text in ax.texts]
+    assert "early stopping" in texts and "no defence and\nrounded confidences" in texts and "no defence" not in texts
+    assert ax.figure.get_figwidth() <= 7
+    plt.close("all")
 
 
 def test_wrong_labels_are_wrong_and_as_many_as_asked_for():

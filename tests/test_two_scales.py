@@ -1,4 +1,4 @@
-"""The picture of notebook 02: what a threshold gets is counted by hand, and both columns say the same."""
+"""The pictures of notebooks 02 and 03: what a threshold gets is counted by hand, and it stands in the right place."""
 
 from itertools import pairwise
 
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
-from mia_helpers.course.two_scales import LIMITS, advantages, two_scales
+from mia_helpers.course.two_scales import LIMITS, SPREAD, advantages, cut, thresholds_on_curve, two_scales
 from mia_helpers.plots import MEMBER, NON_MEMBER
 
 
@@ -69,3 +69,35 @@ def test_the_advantage_is_seen_to_its_top(phi):
     for ax in figure.axes[2:4]:
         assert ax.get_ylim()[1] > ax.lines[0].get_ydata().max()
     plt.close(figure)
+
+
+@pytest.fixture
+def confidences(phi):
+    return tuple(1 / (1 + np.exp(-values)) for values in phi)
+
+
+@pytest.mark.parametrize(("threshold", "place"), [(0.5, 0.0), (0.9, np.log(9)), (0.0, SPREAD[0]), (1.0, SPREAD[1])])
+def test_a_cut_stands_where_its_threshold_is_and_at_the_end_where_that_is_beyond(confidences, threshold, place):
+    ax = cut(*confidences, threshold).axes[0]
+    np.testing.assert_allclose(ax.lines[-1].get_xdata(), place)
+    assert ax.get_xlim() == pytest.approx(SPREAD)
+    plt.close("all")
+
+
+def test_all_answers_are_in_the_histograms_of_a_cut_sure_ones_too(confidences):
+    ax = cut(np.append(confidences[0], [1.0, 1.0]), confidences[1], 0.9).axes[0]
+    for outline in ax.patches[1::2]:  # a filled and a drawn one for each group
+        corners = outline.get_path().vertices
+        steps = [(b[0] - a[0]) * a[1] for a, b in pairwise(corners) if a[1] == b[1] and b[0] > a[0]]
+        assert sum(steps) == pytest.approx(100 * (SPREAD[1] - SPREAD[0]) / 24)
+    plt.close("all")
+
+
+def test_thresholds_of_others_fall_on_the_curve_of_the_target(confidences):
+    thresholds = [0.5, 0.99, 1.0]
+    ax = thresholds_on_curve(*confidences, thresholds).axes[0]
+    curve, dots = ax.lines[0].get_xydata(), [line for line in ax.lines if line.get_marker() == "o"]
+    worth = [(confidences[0] >= t).mean() - (confidences[1] >= t).mean() for t in thresholds]
+    assert [dot.get_ydata()[0] for dot in dots] == pytest.approx(worth)
+    assert dots[0].get_ydata()[0] == pytest.approx(np.interp(0.0, *curve.T), abs=0.01)
+    plt.close("all")

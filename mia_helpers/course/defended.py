@@ -12,6 +12,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import nn
 from torch.nn.functional import cross_entropy
@@ -27,6 +28,16 @@ from mia_helpers.shadows import train_shadows
 from mia_helpers.training import fit
 
 N_MODELS, N_SPARE = 8, 250
+# Where the names of the picture's dots go, and the one that stands for two dots on one another.
+OFFSETS = {
+    "no defence": (-8, 8),
+    "early stopping": (-6, 14),
+    "weight decay": (8, -6),
+    "dropout": (8, -6),
+    "label smoothing": (-8, 6),
+    "labels only": (10, -6),
+}
+TEXTS = {"no defence": "no defence and\nrounded confidences", "rounded confidences": ""}
 KNOBS = {"epochs", "width", "dropout", "weight_decay", "label_smoothing", "patience"}
 
 
@@ -209,3 +220,18 @@ def plot_knobs(
     for ax in axes[:, 0]:
         ax.set_ylabel(label)
     return figure
+
+
+def plot_bargains(picture: Mapping[str, tuple[Estimate, Estimate]], least: float) -> Axes:
+    """Utility against leakage of notebook 05's defences; what is less accurate than `least` is shaded, and cannot be had.
+
+    Args:
+        picture: defence -> (accuracy, leakage), as in `plots.tradeoff`.
+    """
+    _, ax = plt.subplots(figsize=(7, 4), layout="constrained")
+    labels = ("accuracy on unseen digits (utility)", "leakage (AUC)")
+    plots.tradeoff(picture, labels=labels, chance=0.5, offsets=OFFSETS, texts=TEXTS, ax=ax)
+    left, right = ax.get_xlim()
+    ax.axvspan(left, max(left, least), color=plots.NEUTRAL, alpha=0.2, linewidth=0)
+    ax.set_xlim(left, right)
+    return ax

@@ -1,4 +1,4 @@
-"""One picture of notebook 02: the same answers as probabilities and as logit confidences, and what each threshold gets."""
+"""Answers and thresholds on two scales, probability and logit confidence: a picture of notebook 02, and two of 03."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,6 +12,8 @@ from mia_helpers import plots
 TAIL, BAND = 3.0, (4.0, 8.0)  # of φ: what members lack lies below the first, most of what they have more of in the second
 LIMITS = (-10.0, 30.0)  # of φ in the picture; what lies beyond is counted in the outermost bars
 TICKS = (0.5, 0.99, 0.9999)  # probabilities that are marked above φ, as far apart as they are on its scale
+SPREAD = (float(logit(0.1)), float(logit(1 - 1e-7)))  # an axis of confidences that spreads out the sure ones
+PLACES = (0.1, 0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999, 0.999999)  # what is marked on it
 
 
 def advantages(member_values: ArrayLike, non_member_values: ArrayLike, thresholds: ArrayLike) -> np.ndarray:
@@ -75,6 +77,22 @@ def _mark(ax: Axes) -> None:
         ax.annotate(name, (x, 0.97), xycoords=("data", "axes fraction"), ha=side, va="top")
 
 
+def cut(member_values: ArrayLike, non_member_values: ArrayLike, threshold: float) -> Figure:
+    """Histograms of two groups' confidences, and a `threshold` on them as a black line.
+
+    Args:
+        member_values, non_member_values: confidences of one model, `[N]` and `[M]`.
+
+    The axis is for the eye: it spreads out sure answers as φ does. What lies beyond it is counted in the outermost bar.
+    """
+    figure, ax = plt.subplots(figsize=(7, 2.8), layout="constrained")
+    groups = (_spread(values) for values in (member_values, non_member_values))
+    plots.confidence_histograms(*groups, ax=ax, bins=24, limits=SPREAD, label="", log=False)
+    ax.axvline(float(_spread(threshold)), color="black", linewidth=3)
+    _name_places(ax, "confidence (largest probability)")
+    return figure
+
+
 def thresholds_on_curve(member_values: ArrayLike, non_member_values: ArrayLike, thresholds: ArrayLike) -> Figure:
     """What each threshold on a confidence is worth on one model, and where others' `thresholds` fall on that curve.
 
@@ -83,16 +101,23 @@ def thresholds_on_curve(member_values: ArrayLike, non_member_values: ArrayLike, 
 
     Both axes are for the eye: the horizontal one spreads out sure answers as φ does.
     """
-    limits, thresholds = (float(logit(0.1)), float(logit(1 - 1e-7))), np.asarray(thresholds, dtype=np.float64)
-    grid = np.linspace(*limits, 1001)
+    grid, thresholds = np.linspace(*SPREAD, 1001), np.asarray(thresholds, dtype=np.float64)
     figure, ax = plt.subplots(figsize=(7, 2.8), layout="constrained")
     ax.plot(grid, advantages(member_values, non_member_values, expit(grid)), color="black", linewidth=1.4)
     ax.axhline(0, color=plots.NEUTRAL, linewidth=0.6)
-    for threshold, worth in zip(thresholds, advantages(member_values, non_member_values, thresholds)):
-        x = np.clip(logit(min(threshold, 1 - 1e-12)), *limits)
+    for x, worth in zip(_spread(thresholds), advantages(member_values, non_member_values, thresholds)):
         ax.axvline(x, color=plots.SERIES[3], linestyle="--", linewidth=1)
         ax.plot(x, worth, "o", color=plots.SERIES[3], clip_on=False)
-    places = (0.1, 0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999, 0.999999)
-    ax.set_xticks([float(logit(p)) for p in places], [f"{p:.6g}" for p in places])
-    ax.set(xlim=limits, xlabel="threshold on the confidence", ylabel="advantage on the target")
+    ax.set(xlim=SPREAD, ylabel="advantage on the target")
+    _name_places(ax, "threshold on the confidence")
     return figure
+
+
+def _spread(confidences: ArrayLike) -> np.ndarray:
+    """Where confidences lie on the axis that spreads out sure answers; what is beyond it comes to its ends."""
+    return np.clip(logit(np.minimum(np.asarray(confidences, dtype=np.float64), 1 - 1e-12)), *SPREAD)
+
+
+def _name_places(ax: Axes, label: str) -> None:
+    ax.set_xticks([float(logit(p)) for p in PLACES], [f"{p:.6g}" for p in PLACES])
+    ax.set_xlabel(label)
