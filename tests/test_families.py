@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from mia_helpers.course.families import WEAKER, plot_ranking, plot_series
+from mia_helpers.course.families import WEAKER, plot_ranking
 from mia_helpers.metrics import Estimate
 
 
@@ -31,13 +31,3 @@ def test_the_leakiest_stands_on_top_and_the_gaps_beside_it():
         np.testing.assert_allclose(marks[attack], np.array([0.9, 0.6, 0.5]) - i / 100)
     assert [line.get_xdata()[0] for line in right.lines[:3]] == pytest.approx([0.06, 0.24, 0.09])
     assert figure.get_suptitle() == "digits"
-
-
-def test_series_lie_below_one_another_in_the_same_order():
-    ax = plt.subplots()[1]
-    rows = {family: estimate(value) for family, value in AUCS.items()}
-    plot_series(ax, {"target": ("black", "o", rows), "blind": ("grey", "s", rows)})
-    first, second = ax.lines
-    assert list(first.get_xdata()) == list(second.get_xdata()) == list(AUCS.values())
-    assert (first.get_ydata() < second.get_ydata()).all()
-    assert [text.get_text() for text in ax.get_yticklabels()] == list(AUCS) and ax.yaxis_inverted()

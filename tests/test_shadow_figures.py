@@ -7,6 +7,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from scipy import stats
 
 from mia_helpers.course import shadow_figures as figures
 from mia_helpers.metrics import Estimate
@@ -118,3 +119,16 @@ def test_exposure_has_two_bars_a_group():
     (ax,) = figures.exposure([0.0, 0.5], [0.1, 0.2]).axes
     assert list(heights(ax)) == [0.0, 0.5, 0.1, 0.2]
     assert [bool(bar.get_hatch()) for bar in ax.patches] == [False, False, True, True]
+
+
+def test_one_law_is_shaded_up_to_the_answer_two_are_marked_at_their_heights():
+    out, inside = stats.norm(2, 1.5), stats.norm(6, 1)
+    ax = figures.laws({"out-shadows": out}, 5.0)
+    (shaded,) = ax.collections
+    edge = shaded.get_paths()[0].vertices
+    assert 4.9 < edge[:, 0].max() <= 5 and edge[:, 1].max() == pytest.approx(out.pdf(2), rel=1e-2)
+    ax = figures.laws({"out-shadows": out, "in-shadows": inside}, 5.0)
+    named = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert not ax.collections and named == ["out-shadows: 0.036", "in-shadows: 0.242"]
+    marked = [line.get_ydata()[0] for line in ax.lines if line.get_marker() == "o"]
+    assert marked == pytest.approx([out.pdf(5), inside.pdf(5)])

@@ -105,10 +105,11 @@ def test_plot_path_refuses_more_than_two_classes(tree):
     plt.close("all")
 
 
-def test_two_trees_side_by_side_say_which_had_the_record(tree):
+def test_two_trees_one_below_the_other_say_which_had_the_record(tree):
     other = DecisionTreeClassifier(random_state=0).fit(X[:-1], Y[:-1])
     figure = plot_both(tree, other, X[-1], "patient 1", feature_names=["size"], class_names=["ill", "well"])
     assert [ax.get_title() for ax in figure.axes] == ["trained with this patient", "trained without this patient"]
     assert [len(ax.get_yticks()) for ax in figure.axes] == [len(path(t, X[-1])) for t in (tree, other)]
-    assert figure.get_suptitle() == "patient 1"
+    above, below = (ax.get_position() for ax in figure.axes)
+    assert above.y0 > below.y1 and figure.get_suptitle() == "patient 1"
     plt.close(figure)

@@ -1,11 +1,9 @@
-"""The figures of notebook 08: families of models ranked, and compared by several series of estimates."""
+"""The ranking of notebook 08: families of models by what attacks find in them."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mia_helpers import plots
@@ -21,7 +19,7 @@ def plot_ranking(aucs: Mapping[str, Mapping[str, Estimate]], gaps: Mapping[str, 
         aucs: attack -> family -> AUC; among the attacks are LiRA and those of `WEAKER`. gaps: family -> gap.
     """
     ranked = sorted(gaps, key=lambda family: -aucs["LiRA"][family].value)
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4.4), sharey=True, layout="constrained")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(7, 4.6), sharey=True, width_ratios=(1.3, 1), layout="constrained")
     plots.estimates({family: aucs["LiRA"][family] for family in ranked}, ax=left, label="attack AUC")
     left.plot([], [], "o-", color=plots.MEMBER, label="LiRA")
     for attack, (mark, shift) in WEAKER.items():
@@ -32,15 +30,3 @@ def plot_ranking(aucs: Mapping[str, Mapping[str, Estimate]], gaps: Mapping[str, 
     plots.estimates({family: gaps[family] for family in ranked}, ax=right, label="generalisation gap")
     figure.suptitle(title)
     return figure
-
-
-def plot_series(ax: Axes, series: Mapping[str, tuple[str, str, Mapping[str, Estimate]]]) -> Axes:
-    """Several estimates for each row, one below the other; series: label -> (colour, mark, row -> estimate)."""
-    shifts = np.linspace(-0.22, 0.22, len(series))
-    for shift, (label, (colour, mark, rows)) in zip(shifts, series.items()):
-        places, found = np.arange(len(rows)) + shift, list(rows.values())
-        ax.hlines(places, [r.low for r in found], [r.high for r in found], colour)
-        style: dict[str, Any] = {"ms": 5, "color": colour, "mfc": "white" if mark == "s" else colour}
-        ax.plot([r.value for r in found], places, mark, label=label, **style)
-        ax.set(yticks=range(len(rows)), yticklabels=list(rows), ylim=(len(rows) - 0.5, -0.5))
-    return ax

@@ -1,6 +1,7 @@
-"""What notebook 06 draws: a digit and its shadows' answers, quantiles against a normal law, strength, controls, exposure."""
+"""What notebook 06 draws: a digit and its shadows' answers, normal laws and quantiles against them, strength, exposure."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -77,6 +78,31 @@ def _card(axes: Sequence[Axes], image: ArrayLike, values: ArrayLike, inside: Arr
     left.imshow(np.asarray(image).reshape(28, 28), cmap="gray_r", vmin=0, vmax=1)
     left.set(xticks=(), yticks=())
     answers(values, inside, target, ax=right)
+
+
+def laws(of: Mapping[str, Any], answer: float) -> Axes:
+    """Normal laws and where the target's answer, a black line, meets them.
+
+    Of a single law the share below the answer is shaded. Of two the heights at the answer are marked, and in the legend.
+
+    Args:
+        of: name -> law, as `scipy.stats.norm(mean, sd)` gives it; the out-shadows' first.
+    """
+    ax = plt.subplots(figsize=(7, 2.1), layout="constrained")[1]
+    low = min(law.mean() - 4 * law.std() for law in of.values())
+    high = max(law.mean() + 4 * law.std() for law in of.values())
+    x = np.linspace(low, high, 500)
+    for (name, law), (line, colour) in zip(of.items(), (("--", NON_MEMBER), ("-", MEMBER))):
+        height = law.pdf(answer)
+        ax.plot(x, law.pdf(x), line, color=colour, label=name if len(of) == 1 else f"{name}: {height:.3f}")
+        if len(of) == 1:
+            ax.fill_between(x, law.pdf(x), where=x <= answer, color=colour, alpha=0.3)
+        else:
+            ax.plot(answer, height, "o", color=colour)
+    ax.axvline(answer, color="black", linewidth=2, zorder=0)
+    ax.set(xlim=(low, high), ylim=(-0.02, None), xlabel="logit confidence φ", ylabel="density")
+    ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9)
+    return ax
 
 
 def quantiles(groups: Mapping[str, ArrayLike], *, ax: Axes) -> Axes:

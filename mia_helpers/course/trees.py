@@ -104,11 +104,14 @@ def plot_both(
     feature_names: Sequence[str],
     class_names: Sequence[str],
 ) -> Figure:
-    """The way of one record down two trees: one trained with it (left), and one without it."""
-    figure, axes = plt.subplots(1, 2, figsize=(9.6, 3.2), layout="constrained")
+    """The way of one record down two trees: one trained with it (above), and one without it."""
+    steps = [len(path(tree, record)) for tree in (with_it, without_it)]
+    size = (7, 0.32 * sum(steps) + 1.9)
+    figure, axes = plt.subplots(2, 1, figsize=size, sharex=True, height_ratios=steps, layout="constrained")
     figure.suptitle(title)
     for ax, tree, how in zip(axes, (with_it, without_it), ("with", "without")):
         plot_path(tree, record, ax=ax, feature_names=feature_names, class_names=class_names)
         ax.set_title(f"trained {how} this patient", fontsize=10)
+    axes[0].set_xlabel("")
     figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
