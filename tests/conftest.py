@@ -60,3 +60,21 @@ def open_page(chromium):
             return tab, complaints
 
         yield open_tab
+
+
+@pytest.fixture(scope="session")
+def faults_of_access():
+    """`faults_of_access(tab, *selectors)`: what axe-core finds in these parts of a page that keeps people from using it."""
+    try:
+        from axe_playwright_python.base import AXE_FILE_PATH
+    except ImportError:
+        no_browser('needs axe-core: pip install -e ".[browser]"')
+
+    def find(tab, *selectors: str) -> list[str]:
+        tab.evaluate(AXE_FILE_PATH.read_text("utf-8"))
+        found = tab.evaluate("selectors => axe.run({include: selectors.map(selector => [selector])})", list(selectors))
+        assert found["passes"], "nothing was looked at"
+        grave = [fault for fault in found["violations"] if fault["impact"] in ("serious", "critical")]
+        return [f"{fault['id']}: {node['html']}" for fault in grave for node in fault["nodes"]]
+
+    return find
