@@ -1,6 +1,7 @@
 """Unit tests see the reader's settings, not those that the notebooks are tested with; what needs a browser finds it here."""
 
 import contextlib
+import importlib.util
 import os
 import shutil
 
@@ -19,16 +20,22 @@ def no_browser(why: str):
     stop(f"no browser: {why}")
 
 
+def path_of_chromium() -> str:
+    """Where it is, if it can be driven; else as `no_browser`."""
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if importlib.util.find_spec("playwright") is None:
+        no_browser('needs playwright: pip install -e ".[browser]"')
+    if path is None:
+        no_browser("needs Chromium, as chromium, chromium-browser or google-chrome")
+    return path
+
+
 @pytest.fixture(scope="module")  # not of the session: while it runs, nothing else in this thread can use asyncio
 def chromium():
     """A headless Chromium."""
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        no_browser('needs pip install -e ".[browser]"')
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if path is None:
-        no_browser("needs Chromium, as chromium, chromium-browser or google-chrome")
+    path = path_of_chromium()
+    from playwright.sync_api import sync_playwright
+
     with sync_playwright() as p:
         browser = p.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield browser
