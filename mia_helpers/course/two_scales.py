@@ -83,12 +83,14 @@ def cut(member_values: ArrayLike, non_member_values: ArrayLike, threshold: float
     Args:
         member_values, non_member_values: confidences of one model, `[N]` and `[M]`.
 
-    The axis is for the eye: it spreads out sure answers as φ does. What lies beyond it is counted in the outermost bar.
+    The axes are for the eye: the horizontal one spreads out sure answers as φ does, and what lies beyond it is counted in the
+    outermost bar; heights are logarithmic.
     """
     figure, ax = plt.subplots(figsize=(7, 2.8), layout="constrained")
     groups = (_spread(values) for values in (member_values, non_member_values))
-    plots.confidence_histograms(*groups, ax=ax, bins=24, limits=SPREAD, label="", log=False)
+    plots.confidence_histograms(*groups, ax=ax, bins=24, limits=SPREAD, label="")
     ax.axvline(float(_spread(threshold)), color="black", linewidth=3)
+    ax.legend(loc="upper left", framealpha=1)  # the line runs behind it
     _name_places(ax, "confidence (largest probability)")
     return figure
 
