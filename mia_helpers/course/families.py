@@ -1,6 +1,7 @@
 """The ranking of notebook 08: families of models by what attacks find in them."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -24,7 +25,8 @@ def plot_ranking(aucs: Mapping[str, Mapping[str, Estimate]], gaps: Mapping[str, 
     left.plot([], [], "o-", color=plots.MEMBER, label="LiRA")
     for attack, (mark, shift) in WEAKER.items():
         found = [aucs[attack][family].value for family in ranked]
-        left.plot(found, np.arange(len(ranked)) + shift, mark, ms=5, label=attack, color=plots.NEUTRAL, mfc="none")
+        style: dict[str, Any] = {"ms": 9 if mark == "|" else 5, "color": plots.NEUTRAL, "mfc": "none"}
+        left.plot(found, np.arange(len(ranked)) + shift, mark, label=attack, **style)
     left.axvline(0.5, color=plots.NEUTRAL, linestyle=":")
     figure.legend(loc="outside lower left", ncols=4, frameon=False)
     plots.estimates({family: gaps[family] for family in ranked}, ax=right, label="generalisation gap")
