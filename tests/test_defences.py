@@ -524,3 +524,24 @@ def test_one_label_may_do_for_two_dots():
     ax = tradeoff({"a": same, "b": same}, labels=("accuracy", "AUC"), texts={"a": "a and b", "b": ""})
     assert [text.get_text() for text in ax.texts] == ["a and b", ""]
     plt.close("all")
+
+
+def test_without_noise_and_clipping_dp_sgd_is_sgd_with_its_momentum():
+    """Everybody in each batch, no noise, no gradient clipped: the same steps as torch's optimiser on the mean loss."""
+    rng = np.random.default_rng(0)
+    data = ImageSet(torch.tensor(rng.random((12, 1, 28, 28), dtype=np.float32)), torch.arange(12) % 10, "few")
+    for momentum in (0.0, 0.9):
+        settings = {"epochs": 4, "lr": 0.1, "batch_size": 12, "max_grad_norm": 1e6, "momentum": momentum, "progress": False}
+        found = train_private(
+            nn.Sequential(nn.Flatten(), nn.Linear(784, 10)), data, math.inf, 0.01, seed=0, **settings
+        ).model
+        expected = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+        with seeded(0):  # as the training draws them
+            expected[1].reset_parameters()
+        optimiser = torch.optim.SGD(expected.parameters(), lr=0.1, momentum=momentum)
+        for _ in range(4):
+            optimiser.zero_grad()
+            F.cross_entropy(expected(data.images), data.labels).backward()
+            optimiser.step()
+        for p, q in zip(found.parameters(), expected.parameters()):
+            torch.testing.assert_close(p, q, atol=1e-5, rtol=1e-4)

@@ -285,3 +285,11 @@ def test_a_signal_in_pieces_is_the_signal(monkeypatch):
     whole = a_bank(3).phi
     monkeypatch.setattr("mia_helpers.bank.CHUNK", 7)
     np.testing.assert_array_equal(a_bank(3).phi, whole)
+
+
+def test_signals_of_the_same_name_are_told_apart():
+    rng = np.random.default_rng(0)
+    bank = ShadowBank(rng.normal(size=(2, 5, 3)), rng.random((2, 5)) < 0.5, rng.integers(0, 3, 5))
+    scaled = [lambda z, y, k=k: k * signals.hinge(z, y) for k in (1, 2)]
+    one, other = (bank.signal(signal) for signal in scaled)
+    np.testing.assert_array_equal(other, 2 * one)

@@ -250,3 +250,20 @@ def test_epsilon_is_counted_on_other_digits_than_the_threshold_is_chosen_on():
     mask = rng.random((4, 400)) < 0.5
     told = np.where(np.arange(400) % 2 == 0, 5.0 * mask, rng.random((4, 400)))  # half of the digits give all away
     assert trial.shown_epsilon(told, mask) < 0.2 < 3 < trial.shown_epsilon(5.0 * mask, mask)
+
+
+def test_thresholds_come_from_the_others_and_epsilon_is_at_delta():
+    rng = np.random.default_rng(0)
+    mask = rng.random((5, 300)) < 0.5
+    values = rng.normal(size=(5, 300)) + mask + 2 * np.arange(5)[:, None]  # each model on a scale of its own
+    by_hand = []
+    for t in range(5):
+        others = np.arange(5) != t
+        claimed = values[t] >= metrics.best_threshold(values[others].ravel(), mask[others].ravel())
+        by_hand.append(claimed[mask[t]].mean() - claimed[~mask[t]].mean())
+    assert trial.advantage(values, mask, values) == metrics.mean_over_models(by_hand)
+    scores = 3 * mask + rng.normal(size=mask.shape)
+    halves = [(scores[:, k::2].ravel(), mask[:, k::2].ravel()) for k in (0, 1)]
+    found = trial.shown_epsilon(scores, mask)
+    assert found == metrics.epsilon_lower_bound(*halves[0], *halves[1], delta=trial.DELTA)
+    assert found < metrics.epsilon_lower_bound(*halves[0], *halves[1])
