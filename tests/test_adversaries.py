@@ -1,10 +1,11 @@
-"""The figures of the other adversaries: what is drawn where."""
+"""The other adversaries: their network, and what is drawn where."""
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from mia_helpers.course.adversaries import plot_against, plot_draws, plot_hump
+from mia_helpers import metrics
+from mia_helpers.course.adversaries import attack_network, plot_against, plot_draws
 
 
 @pytest.fixture(autouse=True)
@@ -13,13 +14,15 @@ def closed():
     plt.close("all")
 
 
-def test_a_hump_is_drawn_over_the_same_range_as_the_histograms():
+@pytest.mark.parametrize("shape", [(3, 200), (3, 200, 2)])
+def test_an_attack_network_learns_from_the_shadows_whatever_the_scale(shape):
     rng = np.random.default_rng(0)
-    members = rng.random((2, 50)) < 0.5
-    left, right = plot_hump(rng.normal(5, 3, (2, 50)), members, lambda phi: -((phi - 5) ** 2)).axes
-    line = right.lines[0]
-    assert len(line.get_xdata()) == 50 and abs(line.get_xdata()[np.argmax(line.get_ydata())] - 5) < 0.5
-    assert right.get_xlim() == (-10, 35) and left.get_legend()
+    members = rng.random(shape[:2]) < 0.5
+    is_in = members.reshape(*members.shape, *[1] * (len(shape) - 2))
+    features = 1000 + 100 * (is_in + rng.normal(0, 0.3, shape))
+    scores = attack_network(features, members)(features[:2])
+    assert [one.shape for one in scores] == [(200,), (200,)]
+    assert metrics.auc(np.ravel(scores), members[:2].ravel()).value > 0.9
 
 
 def test_two_signals_are_drawn_for_members_and_others_apart():

@@ -159,8 +159,8 @@ def leaking_bank(n_models=16, n=400):
     return ShadowBank(logits, mask, labels)
 
 
-def exercise_7_2(break_mask):
-    defences_on_trial.exercise_7_2(break_mask, at_temperature_10, leaking_bank())
+def exercise_7_1(break_mask):
+    defences_on_trial.exercise_7_1(break_mask, at_temperature_10, leaking_bank())
 
 
 def at_temperature_10(logits):
@@ -334,18 +334,18 @@ WRONG = [
     (many_shadows.exercise_6_3, lambda ratio, z, gamma: (pairs(ratio, z) >= gamma).sum(1), "their share of the population"),
     (many_shadows.exercise_6_3, lambda ratio, z, gamma: (pairs(ratio, z) >= gamma).mean(0), "one score for each of 30"),
     (
-        defences_on_trial.exercise_7_1,
+        defences_on_trial.exercise_7_2,
         lambda epsilon, delta, fpr: min(1, math.exp(epsilon) * fpr + delta),
         "the smaller of both",
     ),
     (
-        exercise_7_2,
+        exercise_7_1,
         lambda answer, bank: LiRAAttack().fit(bank).score(masks.to_logits(answer), bank.labels),
         "do the shadows' answers go through the same mask",
     ),
-    (exercise_7_2, lambda answer, bank: through_the_mask(answer, bank, -1), "the wrong way round"),
-    (exercise_7_2, lambda answer, bank: answer[np.arange(400), bank.labels], "the same whoever was in the shadows"),
-    (exercise_7_2, lambda answer, bank: answer, r"one score for each of 400 digits, got shape \[400, 10\]"),
+    (exercise_7_1, lambda answer, bank: through_the_mask(answer, bank, -1), "the wrong way round"),
+    (exercise_7_1, lambda answer, bank: answer[np.arange(400), bank.labels], "the same whoever was in the shadows"),
+    (exercise_7_1, lambda answer, bank: answer, r"one score for each of 400 digits, got shape \[400, 10\]"),
     (defences_on_trial.exercise_7_3, lambda images, labels, seed: SmallClassifier(), "reads nothing leaks nothing"),
     (defences_on_trial.exercise_7_3, lambda images, labels, seed: 0.9, "returns a float, not a trained network"),
     (defences_on_trial.exercise_7_3, lambda images, labels, seed: ONE_FOR_ALL, "returns the same network twice"),
@@ -441,8 +441,8 @@ def test_a_right_answer_passes_however_it_is_written(check, answer, capsys):
 
 
 def test_both_ways_through_a_mask_are_right(capsys):
-    exercise_7_2(through_the_mask)
-    exercise_7_2(lambda answer, bank: LiRAAttack().fit(bank).score(10 * masks.to_logits(answer), bank.labels))
-    exercise_7_2(lambda answer, bank: None)
+    exercise_7_1(through_the_mask)
+    exercise_7_1(lambda answer, bank: LiRAAttack().fit(bank).score(10 * masks.to_logits(answer), bank.labels))
+    exercise_7_1(lambda answer, bank: None)
     printed = capsys.readouterr().out.splitlines()
     assert [line[0] for line in printed] == ["✓", "✓", "…"]

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from mia_helpers import metrics
+from mia_helpers.attacks import lira_online
 from mia_helpers.bank import draw_halves
 from mia_helpers.course.ledger import AUC, TPR, Ledger, plot_blocks, plot_series
 
@@ -25,6 +26,39 @@ def test_a_row_holds_the_metrics_and_the_costs(ledger):
     assert row["blind"] == metrics.attack_report(ledger.on_blind["strong"], members, fprs=()).auc
     assert (row["queries"], row["models trained"]) == (7, 3)
     assert list(ledger.table().index) == ["weak", "strong"]
+
+
+def test_a_quiet_entry_prints_nothing(ledger, capsys):
+    book, members = Ledger(ledger.member_mask), ledger.member_mask
+    book.enter("loud", members, ~members, 1)
+    assert capsys.readouterr().out.startswith("loud: AUC 1.000")
+    book.enter("quiet", members, ~members, 1, quiet=True)
+    assert not capsys.readouterr().out and book.rows["quiet"] == book.rows["loud"]
+
+
+def test_lira_compares_each_example_with_itself(capsys):
+    rng, n = np.random.default_rng(0), 4000
+    members, had = draw_halves(2, n, seed=0), draw_halves(40, n, seed=1)
+    had[:, 0], had[:, 1] = True, False  # of these two nothing is known
+    ease = rng.normal(0, 5, n)
+    signal = {"targets": ease + members + rng.normal(0, 0.5, members.shape), "blind": ease + rng.normal(size=members.shape)}
+    shadow = ease + had + rng.normal(0, 0.5, had.shape)
+    book = Ledger(members)
+    book.enter_lira("LiRA", lira_online, signal, (shadow, had), queries=2)
+    row = book.rows["LiRA"]
+    assert (row["queries"], row["models trained"]) == (2, 40) and "LiRA: AUC" in capsys.readouterr().out
+    assert row[AUC].value > 0.8 and abs(row["blind"].value - 0.5) < 0.1
+    for t, one in enumerate(signal["targets"]):
+        expected = lira_online(one[2:], shadow[:, 2:], had[:, 2:])
+        np.testing.assert_allclose(book.on_targets["LiRA"][t, 2:], expected)
+        np.testing.assert_allclose(book.on_targets["LiRA"][t, :2], np.median(expected))
+
+
+def test_a_folded_table_is_whole_and_closed(ledger):
+    fold = ledger.folded("all & more")
+    assert fold._repr_html_().startswith("<details><summary>all &amp; more</summary><table")
+    for text in (fold._repr_html_(), repr(fold)):
+        assert all(name in text for name in ("weak", "strong", "queries", str(ledger.rows["strong"][AUC])))
 
 
 def test_the_difference_is_one_minus_the_other(ledger):

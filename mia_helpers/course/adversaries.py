@@ -1,32 +1,31 @@
-"""The figures of notebook 09: a score that is not monotonic, two signals against one another, the luck of the draw."""
+"""What stands behind notebook 09: an attack network on any features, and two of its figures."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from mia_helpers import plots
+from mia_helpers.attack_network import AttackNetwork
 
 
-def plot_hump(phi: np.ndarray, members: np.ndarray, score: Callable[[np.ndarray], np.ndarray]) -> Figure:
-    """Logit confidence of members and non-members, and the score that an attack gives to each value of it.
+def attack_network(features: ArrayLike, is_member: np.ndarray) -> Callable[[Iterable[np.ndarray]], list[np.ndarray]]:
+    """The attack network of notebook 04, on standardised features, learnt from S shadows at once.
 
     Args:
-        phi: of several models, `[S, N]`. members: bool `[S, N]`. score: from values `[N]` to log-odds `[N]`.
+        features: `[S, N]` or `[S, N, F]`. is_member: bool `[S, N]`.
+
+    Returns:
+        From the features of some models, `[N]` or `[N, F]` each, to their scores, log-odds `[N]` each.
     """
-    low, high = -10, 35
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
-    style: dict[str, Any] = {"log": False, "label": "φ, logit confidence", "limits": (low, high), "bins": 30}
-    plots.confidence_histograms(phi[members], phi[~members], ax=left, **style)
-    left.legend(frameon=False, loc="upper right")
-    grid = np.linspace(low, high, phi.shape[1])
-    right.plot(grid, score(grid), color="black")
-    right.axhline(0, color=plots.NEUTRAL, linestyle=":")
-    right.set(xlabel="φ, logit confidence", ylabel="score: log-odds of “member”", xlim=(low, high), ylim=(-6, 1.5))
-    return figure
+    n = is_member.shape[1]
+    network = make_pipeline(StandardScaler(), AttackNetwork(seed=0, epochs=5, lr=1e-3, batch_size=256, progress=False))
+    network.fit(np.reshape(features, (is_member.size, -1)), is_member.ravel())
+    return lambda models: [network.decision_function(np.reshape(one, (n, -1))) for one in models]
 
 
 def plot_against(x: np.ndarray, y: np.ndarray, members: np.ndarray, *, labels: tuple[str, str]) -> Figure:

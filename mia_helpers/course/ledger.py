@@ -1,6 +1,8 @@
 """A ledger of many attacks on the same targets: what each found, what its control found, what it cost; and figures of it."""
 
-from collections.abc import Mapping, Sequence
+import html
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -9,6 +11,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from mia_helpers import metrics
+from mia_helpers.attacks import covered
 from mia_helpers.metrics import Estimate, attack_report, auc_difference
 from mia_helpers.plots import MEMBER, NEUTRAL, chance_line, estimates
 
@@ -41,11 +45,14 @@ class Ledger:
         self.on_targets: dict[str, np.ndarray] = {}
         self.on_blind: dict[str, np.ndarray] = {}
 
-    def enter(self, name: str, answers: ArrayLike, blind: ArrayLike, queries: float, trained: int = 0) -> None:
+    def enter(
+        self, name: str, answers: ArrayLike, blind: ArrayLike, queries: float, trained: int = 0, *, quiet: bool = False
+    ) -> None:
         """Take down scores `[T, N]` on the targets and on the blind models, judged by the same members, and print both AUCs.
 
         Args:
             queries: to the target for each example. trained: models that the adversary trained at home.
+            quiet: print nothing.
 
         Raises:
             ValueError: scores of another shape than the member mask, or not finite.
@@ -61,7 +68,36 @@ class Ledger:
             "queries": queries,
             "models trained": trained,
         }
-        print(f"{name}: AUC {report.auc}, on the blind models {control.auc}")
+        if not quiet:
+            print(f"{name}: AUC {report.auc}, on the blind models {control.auc}")
+
+    def enter_lira(
+        self,
+        name: str,
+        attack: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray],
+        signal: Mapping[str, Sequence[ArrayLike] | np.ndarray],
+        shadows: tuple[ArrayLike, ArrayLike],
+        *,
+        queries: float = 1,
+        quiet: bool = False,
+    ) -> None:
+        """Take down an attack that compares each example with itself in shadows; the median where nothing is known of it.
+
+        Args:
+            attack: from a target's signal `[N]`, the shadows' `[S, N]` and who had whom `[S, N]` to scores `[N]`.
+            signal: what the attack looks at, on "targets" and "blind" `[T, N]`.
+            shadows: their signal and who had whom, `[S, N]` each.
+        """
+        shadow, had = (np.asarray(part) for part in shadows)
+        known = covered(had, ("in", "out"))
+
+        def score(one: np.ndarray) -> np.ndarray:
+            scores = np.full(had.shape[1], np.nan)
+            scores[known] = attack(one[known], shadow[:, known], had[:, known])
+            return metrics.known(scores)
+
+        targets, blind = (np.stack([score(np.asarray(one)) for one in signal[group]]) for group in ("targets", "blind"))
+        self.enter(name, targets, blind, queries, len(had), quiet=quiet)
 
     def difference(self, one: str, other: str, *, blind: bool = False) -> Estimate:
         """AUC of `one` minus that of `other`, on the targets or on the blind models; paired bootstrap over examples."""
@@ -71,6 +107,24 @@ class Ledger:
     def table(self) -> pd.DataFrame:
         """All rows as text, in the order in which they were entered."""
         return pd.DataFrame(self.rows).T.astype(str)
+
+    def folded(self, summary: str) -> "Fold":
+        """The table behind a line that unfolds it."""
+        return Fold(summary, self.table())
+
+
+@dataclass(frozen=True)
+class Fold:
+    """A table that is shown when its summary is clicked; as text it is there at once."""
+
+    summary: str
+    table: pd.DataFrame
+
+    def __repr__(self) -> str:
+        return f"{self.summary}\n{self.table.to_string()}"
+
+    def _repr_html_(self) -> str:
+        return f"<details><summary>{html.escape(self.summary)}</summary>{self.table.to_html()}</details>"
 
 
 def plot_series(rows: Mapping[str, Mapping], series: Mapping[str, Sequence[str]], labels: Sequence[str]) -> Figure:

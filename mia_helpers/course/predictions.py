@@ -30,12 +30,12 @@ def predict(name: str, question: str, options: Sequence[str], *, answer: str | N
     """
     _check(options, [answer] if answer is not None else [])
     if answer is not None:
-        _keep(name, answer)
+        keep(name, answer)
     chosen = recall(name)
     buttons = ipywidgets.ToggleButtons(
         options=list(options), value=chosen if chosen in options else None, style={"button_width": "auto"}
     )
-    buttons.observe(lambda change: _keep(name, change["new"]), names="value")
+    buttons.observe(lambda change: keep(name, change["new"]), names="value")
     _show(question, buttons, [f"○ {option}" for option in options])
 
 
@@ -58,7 +58,7 @@ def rank(name: str, question: str, items: Sequence[str], *, answer: Sequence[str
     if answer is not None:
         if len(set(answer)) < len(items):
             raise ValueError(f"a ranking holds each of the {len(items)} items once, got {list(answer)}")
-        _keep(name, list(answer))
+        keep(name, list(answer))
     chosen: list[str] = []
     buttons = {item: ipywidgets.Button(description=item, layout={"width": "auto"}) for item in items}
     again, sign = (ipywidgets.Button(description=text, layout={"width": "auto"}) for text in ("start again", "sign"))
@@ -80,7 +80,7 @@ def rank(name: str, question: str, items: Sequence[str], *, answer: Sequence[str
         update()
 
     def signed(_: object) -> None:
-        _keep(name, list(chosen))
+        keep(name, list(chosen))
         update(signed=True)
 
     for button, act in ((again, start_again), (sign, signed), *((button, choose) for button in buttons.values())):
@@ -158,7 +158,8 @@ def _read() -> dict[str, str | list[str]]:
     return (kept if isinstance(kept, dict) else {}) | _in_memory
 
 
-def _keep(name: str, answer: str | list[str] | None) -> None:
+def keep(name: str, answer: str | list[str] | None) -> None:
+    """Keep an answer under `name`, for this notebook and later ones; None is no answer."""
     if answer is None or nobody():
         return
     _in_memory[name] = answer  # where nothing can be written the notebook at hand still knows

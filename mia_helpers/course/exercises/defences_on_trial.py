@@ -13,27 +13,7 @@ from mia_helpers.metrics import auc
 from mia_helpers.shadows import module_logits
 
 
-def exercise_7_1(best_tpr: Callable[[float, float, float], float]) -> None:
-    """The most that any attack can catch in a differentially private model."""
-
-    def check() -> str | None:
-        if best_tpr(1.0, 0.0, 0.01) is None:
-            return NOT_ATTEMPTED
-        for arguments, expected in (
-            ((1.0, 0.001, 0.01), 0.01 * e + 0.001),
-            ((8.0, 0.0, 0.01), 1 - 0.99 * e**-8),
-            ((1.0, 0.0, 0.9), 1 - 0.1 / e),
-            ((0.0, 0.0, 0.3), 0.3),
-            ((2.0, 0.5, 0.9), 1.0),
-        ):
-            if not isclose(found := best_tpr(*arguments), expected, rel_tol=1e-9):
-                return f"best_tpr{arguments} gives {found:.4g}, expected {expected:.4g}; the smaller of both limits counts"
-        return None
-
-    exercise("7.1", check, "at ε = 1 and an FPR of 1 % nobody catches more than 3 % of the members; at ε = 8 almost all")
-
-
-def exercise_7_2(
+def exercise_7_1(
     break_mask: Callable[[np.ndarray, ShadowBank], np.ndarray],
     hide: Callable[[np.ndarray], np.ndarray],
     bank: ShadowBank,
@@ -67,7 +47,27 @@ def exercise_7_2(
             )
         return None
 
-    exercise("7.2", check, "a mask that the adversary can copy or undo hides little: the shadows wear it, too")
+    exercise("7.1", check, "a mask that the adversary can copy or undo hides little: the shadows wear it, too")
+
+
+def exercise_7_2(best_tpr: Callable[[float, float, float], float]) -> None:
+    """The most that any attack can catch in a differentially private model."""
+
+    def check() -> str | None:
+        if best_tpr(1.0, 0.0, 0.01) is None:
+            return NOT_ATTEMPTED
+        for arguments, expected in (
+            ((1.0, 0.001, 0.01), 0.01 * e + 0.001),
+            ((8.0, 0.0, 0.01), 1 - 0.99 * e**-8),
+            ((1.0, 0.0, 0.9), 1 - 0.1 / e),
+            ((0.0, 0.0, 0.3), 0.3),
+            ((2.0, 0.5, 0.9), 1.0),
+        ):
+            if not isclose(found := best_tpr(*arguments), expected, rel_tol=1e-9):
+                return f"best_tpr{arguments} gives {found:.4g}, expected {expected:.4g}; the smaller of both limits counts"
+        return None
+
+    exercise("7.2", check, "at ε = 1 and an FPR of 1 % nobody catches more than 3 % of the members; at ε = 8 almost all")
 
 
 def exercise_7_3(my_defence: Callable[[np.ndarray, np.ndarray, int], nn.Module]) -> None:
