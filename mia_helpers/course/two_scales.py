@@ -83,8 +83,8 @@ def cut(member_values: ArrayLike, non_member_values: ArrayLike, threshold: float
     Args:
         member_values, non_member_values: confidences of one model, `[N]` and `[M]`.
 
-    The axes are for the eye: the horizontal one spreads out sure answers as φ does, and what lies beyond it is counted in the
-    outermost bar; heights are logarithmic.
+    The axes are for the eye: the horizontal one spreads out sure answers as φ does (what lies beyond is counted in the
+    outermost bar), and heights are logarithmic.
     """
     figure, ax = plt.subplots(figsize=(7, 2.8), layout="constrained")
     groups = (_spread(values) for values in (member_values, non_member_values))
