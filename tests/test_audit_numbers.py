@@ -13,6 +13,7 @@ from scipy.stats import hypergeom, norm, rankdata
 
 from mia_helpers import attacks, metrics, signals
 from mia_helpers.audit import References, Settings, audit, controls, measuring, page
+from mia_helpers.audit.answers import target_answers
 from mia_helpers.audit.examples import Examples, People, draw
 from mia_helpers.audit.report import MIN_IN_SLICE, shown
 from mia_helpers.bank import ShadowBank
@@ -352,3 +353,11 @@ def test_the_prior_of_unbalanced_shadows_is_taken_off():
     bank = ShadowBank.single(z, y, np.arange(300) < 60)
     scores = attacks.ClassifierAttack(attacks.boosted_trees(0)).fit(bank).score(z, y)
     np.testing.assert_allclose(scores, 0, atol=1e-6)
+
+
+def test_the_default_floor_is_a_tenth_of_the_smallest_positive_probability():
+    y, is_member = np.array([0, 1, 0, 1]), np.array([True, True, False, False])
+    for smallest, floor in ((0.002, 2e-4), (0.3, 1e-3), (1e-15, 1e-12)):
+        p = np.array([[1.0, 0.0], [smallest, 1 - smallest], [0.5, 0.5], [0.4, 0.6]])
+        found = target_answers(None, p, None, None, (y, is_member), None)
+        assert found.floor == pytest.approx(floor) and found.logits.min() == pytest.approx(np.log(floor))

@@ -111,6 +111,16 @@ def test_a_damaged_entry_is_not_packed_and_nothing_at_all_is_an_error(folder, tm
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zip", "teacher"], "no half archive is left"
 
 
+def test_a_sound_entry_in_anothers_place_is_left_out(archive, tmp_path):
+    def exchanged(members):
+        assert len(members[MODEL]) == len(members[OTHER]) and members[MODEL] != members[OTHER]
+        members[MODEL], members[OTHER] = members[OTHER], members[MODEL]
+
+    done = warm.unpack(rewritten(archive, exchanged))
+    assert done.damaged == (MODEL, OTHER) and done.n_entries == 1
+    assert list(files(tmp_path / "student")) == [SHADOW]
+
+
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.7, 0.999])
 def test_a_truncated_archive_is_refused_and_leaves_nothing(archive, tmp_path, share):
     content = archive.read_bytes()
