@@ -40,7 +40,7 @@ ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS, RECORD = ROOT / "notebooks", ROOT / "tests" / "shaken.json"
 MARGIN, N_SHAKES, CELL_TIMEOUT_S = 4, 8, 7200
 # Modules that show something and give nothing back (without a reader, predictions are not kept): no claim comes from them.
-SHOWN_ONLY = {"progress", "course/widgets", "course/predictions"}
+SHOWN_ONLY = {"progress", "course/widgets", "course/predictions", "course/star"}
 # By what the CPU must have: the settings that hold PyTorch, oneDNN and MKL back to it ("plain": PyTorch's own kernels only).
 INSTRUCTIONS = {
     "all": (None, {}),

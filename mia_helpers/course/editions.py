@@ -261,7 +261,7 @@ class Slides(Preprocessor):
             return None if depth is None else ("slide" if depth < 3 else "subslide")
         if "solution" in _tags(cell):
             return "notes"
-        if "checkpoint" in _tags(cell) or (not cell.outputs and cell.source.startswith("widgets.")):
+        if {"checkpoint", "explore-star"} & {*_tags(cell)} or (not cell.outputs and cell.source.startswith("widgets.")):
             return "skip"
         return "fragment" if cell.source.startswith("predictions.reveal(") else None
 

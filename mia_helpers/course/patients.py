@@ -14,6 +14,8 @@ from mia_helpers.seeds import shifted
 
 CENTRES = np.array([[-0.8, -0.4], [0.8, 0.4]])  # healthy, ill; standard deviation 1 in both directions
 EDGE, N_GRID = 3.5, 60  # the maps reach so far (in s.d.), and are drawn on so many points a side
+AXIS, LEVELS = np.linspace(-EDGE, EDGE, N_GRID), np.linspace(0, 1, 11)  # where the model is asked; where one colour ends
+COLOURS, ALPHA = "PuOr_r", 0.6  # of the maps, on white: violet is healthy, brown is ill
 PERSON: dict[str, Any] = {"color": "white", "markeredgecolor": "black"}  # who it is about: no colour that says member or not
 
 
@@ -42,6 +44,12 @@ def own_rates(accused: np.ndarray, was_in: np.ndarray) -> tuple[np.ndarray, np.n
     )
 
 
+def probability_map(model: ClassifierMixin) -> np.ndarray:
+    """The model's probability of "ill" over the plane, float `[N_GRID, N_GRID]`; a row for each second measurement."""
+    grid = np.stack(np.meshgrid(AXIS, AXIS), axis=-1)
+    return model.predict_proba(grid.reshape(-1, 2))[:, 1].reshape(N_GRID, N_GRID)
+
+
 def plot_regions(
     model: ClassifierMixin,
     points: np.ndarray,
@@ -52,11 +60,9 @@ def plot_regions(
 ) -> Axes:
     """The model's probability of "ill" over the plane, the patients it was trained on, and one person as a star."""
     ax = ax or plt.subplots(figsize=(4, 3.6), layout="constrained")[1]
-    axis = np.linspace(-EDGE, EDGE, N_GRID)
-    grid = np.stack(np.meshgrid(axis, axis), axis=-1)
-    probability = model.predict_proba(grid.reshape(-1, 2))[:, 1].reshape(grid.shape[:2])
-    ax.contourf(axis, axis, probability, levels=np.linspace(0, 1, 11), cmap="PuOr_r", alpha=0.6)
-    ax.contour(axis, axis, probability, levels=[0.5], colors="black", linewidths=1)
+    probability = probability_map(model)
+    ax.contourf(AXIS, AXIS, probability, levels=LEVELS, cmap=COLOURS, alpha=ALPHA)
+    ax.contour(AXIS, AXIS, probability, levels=[0.5], colors="black", linewidths=1)
     for label, marker in ((0, "o"), (1, "^")):
         x, y = points[ill == label].T
         ax.scatter(x, y, marker=marker, s=18, color="black", alpha=0.6, linewidths=0)
@@ -73,7 +79,7 @@ def plot_with_and_without(
     ill: np.ndarray,
     person: tuple[float, float],
 ) -> None:
-    """Two maps side by side: trained with the star's record (left) and without it; quick enough to follow a slider."""
+    """Two maps side by side: trained with the star's record (left) and without it; as the star's widget shows them."""
     figure, axes = plt.subplots(1, 2, figsize=(7, 3.7), sharey=True)
     figure.subplots_adjust(left=0.08, right=0.99, bottom=0.13, top=0.87, wspace=0.06)  # a computed layout takes its time
     for ax, model, name in zip(axes, (with_person, without), ("in training", "not in training")):
