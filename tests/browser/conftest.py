@@ -43,7 +43,7 @@ class Book:
 
     def start_all(self) -> None:
         """Begin to run every cell, as a reader does."""
-        self._watch(self.tab.locator(".jp-CodeCell").last)
+        self._watch()
         self.menu("Run", "Run All Cells")
 
     def run_all(self) -> None:
@@ -54,25 +54,25 @@ class Book:
     def run(self, cell) -> None:
         """Run this cell by keyboard, and wait for its end."""
         cell.locator(".cm-content").click()
-        self._watch(cell)
+        self._watch()
         self.tab.keyboard.press("Control+Enter")
         self.wait()
 
-    def _watch(self, cell) -> None:
-        """Note when the cell's prompt becomes a star, however shortly: then the run that includes it has begun."""
-        cell.locator(".jp-InputPrompt").evaluate(
-            """prompt => {
+    def _watch(self) -> None:
+        """Note when prompts become stars, however shortly: then the run has begun."""
+        self.tab.evaluate(
+            """() => {
+                 const prompts = document.getElementsByClassName("jp-InputPrompt");
+                 window.running = () => [...prompts].some(prompt => prompt.textContent.includes("*"));
                  window.begun = false;
-                 new MutationObserver(() => { window.begun ||= prompt.textContent.includes("*"); })
-                   .observe(prompt, {childList: true, characterData: true, subtree: true});
+                 new MutationObserver((_, watch) => { if (window.begun ||= running()) watch.disconnect(); })
+                   .observe(document.body, {childList: true, characterData: true, subtree: true});
                }"""
         )
 
     def wait(self) -> None:
         """Wait for the end of the run that was begun."""
-        self.tab.wait_for_function(
-            "() => window.begun && ![...document.querySelectorAll('.jp-InputPrompt')].some(p => /[*]/.test(p.textContent))"
-        )
+        self.tab.wait_for_function("() => window.begun && !running()")
 
     def write(self, cell, source: str) -> None:
         """Put `source` in place of what the cell holds, by keyboard."""

@@ -54,8 +54,9 @@ def theory(lab, open_page, training):
 def finished(book) -> None:
     """The notebook has run to its end, every cell of it."""
     assert not book.errors() and not book.complaints
-    prompts = book.tab.locator(".jp-CodeCell .jp-InputPrompt").all_inner_texts()
-    assert prompts == [f"[{number}]:" for number in range(1, len(prompts) + 1)]
+    cells = [cell for cell in book.save()["cells"] if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
+    assert "error" not in {output["output_type"] for cell in cells for output in cell["outputs"]}
 
 
 def test_a_notebook_that_is_merely_opened_has_no_changes_to_be_saved(training):
