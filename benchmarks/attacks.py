@@ -6,11 +6,11 @@
     equal results asserted; RMIA's time and peak memory for several numbers of examples and population points;
 (b) the farm: shadows per minute of `mia_helpers.shadows.train_shadows` with one and two workers, against a naive loop that
     trains the same networks one after another; seconds for 2, 4, 8, 16 shadows, and the line through them;
-(c) attacks on the same models, of this package and of the Adversarial Robustness Toolbox (ART, an optional import): time,
-    AUC, TPR at 1 % FPR;
-(d) only with CUDA: 256 shadows of 60 epochs, up to 64 at once, against training them one by one on the same GPU.
+(c) only with CUDA: 256 shadows of 60 epochs, up to 64 at once, against training them one by one on the same GPU.
 
 Contestants take turns and medians are reported. Every farm run starts with an empty cache; its worker processes are up.
+How good the attacks are, beside those of other packages on the same models, is in `benchmarks/peers.py`; what a cluster
+costs, in `benchmarks/cluster.py`.
 """
 
 import contextlib
@@ -20,20 +20,16 @@ import sys
 import tempfile
 import time
 import tracemalloc
-import warnings
 from collections.abc import Callable, Iterator
-from functools import partial
 
 import numpy as np
 import torch
-from scipy.special import softmax
 from scipy.stats import norm
 from torch import nn
 from torch.utils.data import DataLoader
 from training import PilDigits
 
-from mia_helpers import attacks, metrics
-from mia_helpers.attack_network import AttackNetwork
+from mia_helpers import attacks
 from mia_helpers.bank import ShadowBank
 from mia_helpers.data import ImageSet, load_digits
 from mia_helpers.models import SmallClassifier
@@ -42,7 +38,6 @@ from mia_helpers.shadows import train_shadows
 N, S, Z = 60_000, 64, 10_000
 SETTINGS = {"epochs": 30, "lr": 3e-3, "batch_size": 64}
 FARM = SETTINGS | {"n_members": 500, "n_candidates": 1000, "device": "cpu", "method": "sequential", "progress": False}
-N_TARGETS, N_SHADOWS = 4, 16
 
 
 def timed(function: Callable, *arguments, **options) -> tuple[float, object]:
@@ -149,7 +144,7 @@ def farm(n: int, data: ImageSet, n_jobs: int, seed: int = 0, **options) -> Shado
         return train_shadows(n, data.images, data.labels, seed=seed, n_jobs=n_jobs, **FARM | options)
 
 
-def farming(rounds: int, data: ImageSet) -> ShadowBank:
+def farming(rounds: int, data: ImageSet) -> None:
     farm(2, data, 2)  # worker processes start, and stay
     contestants = (
         (f"naive, {torch.get_num_threads()} threads", 2, naive_farm, ()),
@@ -162,10 +157,8 @@ def farming(rounds: int, data: ImageSet) -> ShadowBank:
     for (name, *_), rate, column in zip(contestants, medians, zip(*rates)):
         print(f"  {name:20}{rate:7.1f}  ({rate / medians[0]:.2f} × naive; rounds: {', '.join(f'{r:.1f}' for r in column)})")
     print(f"  1 → 2 workers: {medians[2] / medians[1]:.2f} ×")
-    counts, seconds = (2, 4, 8, N_SHADOWS), []
-    for n in counts:
-        found, bank = timed(farm, n, data, 2)
-        seconds.append(found)
+    counts = (2, 4, 8, 16)
+    seconds = [timed(farm, n, data, 2)[0] for n in counts]
     slope, start = np.polyfit(counts, seconds, 1)
     off = np.max(np.abs(np.polyval([slope, start], counts) / seconds - 1))
     print(
@@ -174,61 +167,6 @@ def farming(rounds: int, data: ImageSet) -> ShadowBank:
         + f"; line: {start:.2f} s + {slope:.2f} s a shadow, off by {off:.0%} at most",
         flush=True,
     )
-    return bank
-
-
-def art_attacks(train: tuple, tests: list[np.ndarray], labels: np.ndarray) -> Iterator[tuple[str, Callable]]:
-    """ART's black-box attacks, given the outputs themselves: its estimator is the identity on probabilities."""
-    from art.attacks.inference.membership_inference import (
-        MembershipInferenceBlackBox,
-        MembershipInferenceBlackBoxRuleBased,
-    )
-    from art.estimators.classification import BlackBoxClassifier
-
-    estimator = BlackBoxClassifier(lambda outputs: outputs, (10,), 10, clip_values=(0, 1))
-    p, y, member = softmax(train[0].astype(float), axis=-1), train[1], train[2]
-    tests = [softmax(logits.astype(float), axis=-1) for logits in tests]
-
-    def learned(kind: str) -> np.ndarray:
-        attack = MembershipInferenceBlackBox(estimator, attack_model_type=kind)
-        attack.fit(p[member], y[member], p[~member], y[~member])
-        return np.stack([np.ravel(attack.infer(test, labels, probabilities=True)) for test in tests])
-
-    gap = MembershipInferenceBlackBoxRuleBased(estimator)
-    yield "ART rule-based (gap)", lambda: np.stack([np.ravel(gap.infer(test, labels)) for test in tests])
-    for kind, name in (("nn", "network"), ("rf", "random forest"), ("gb", "gradient boosting")):
-        yield f"ART black-box, {name}", lambda kind=kind: learned(kind)
-
-
-def comparison(bank: ShadowBank, data: ImageSet) -> None:
-    targets, k = farm(N_TARGETS, data, 2, seed=1, in_pairs=True), FARM["n_candidates"]
-    people, truth = bank.for_examples(slice(k)), targets.member_mask[:, :k]
-    labels, tests = people.labels, [logits[:k] for logits in targets.logits]
-    train = people.logits.reshape(-1, 10), np.tile(labels, N_SHADOWS), people.member_mask.ravel()
-
-    def fitted(attack: attacks.Attack, bank: ShadowBank) -> np.ndarray:
-        attack.fit(bank)
-        n = len(bank.labels)
-        return metrics.known([attack.score(logits[:n], bank.labels)[:k] for logits in targets.logits])
-
-    network = AttackNetwork(seed=0, epochs=20, lr=1e-3, progress=False)
-    listed = attacks.standard(seed=0, population=slice(k, None))
-    listed["attack network"] = attacks.ClassifierAttack(network, attacks.sorted_probabilities)
-    rows = [(name, partial(fitted, attack, bank if name.startswith("RMIA") else people)) for name, attack in listed.items()]
-    try:
-        rows += art_attacks(train, tests, labels)
-    except ImportError as error:
-        print(f"(c) without ART ({error}): pip install adversarial-robustness-toolbox")
-    np.random.seed(0)  # ART's attacks draw from the global generators
-    torch.manual_seed(0)
-    print(f"(c) {N_TARGETS} targets pooled, {N_SHADOWS} shadows for all attacks, 95 % intervals")
-    print(f"  {'attack':30}{'seconds':>8}  {'AUC':24}TPR at 1 % FPR")
-    for name, attack in rows:
-        with empty_cache(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # ART's dependencies
-            seconds, scores = timed(attack)
-        report = metrics.attack_report(scores, truth, fprs=(0.01,))
-        print(f"  {name:30}{seconds:8.2f}  {report.auc!s:24}{report.tpr_at_fpr[0.01]}", flush=True)
 
 
 def on_gpu(data: ImageSet, n: int = 256, few: int = 8, device: str = "cuda", epochs: int = 60) -> None:
@@ -238,7 +176,7 @@ def on_gpu(data: ImageSet, n: int = 256, few: int = 8, device: str = "cuda", epo
     together, _ = timed(farm, n, data, 1, method="vmap", **options)
     one_by_one, _ = timed(farm, few, data, 1, method="sequential", **options)
     print(
-        f"(d) {torch.cuda.get_device_name() if device == 'cuda' else device}: {n} shadows of {epochs} epochs in "
+        f"(c) {torch.cuda.get_device_name() if device == 'cuda' else device}: {n} shadows of {epochs} epochs in "
         f"{together:.1f} s; one by one {one_by_one / few:.2f} s each ({few} timed), "
         f"{one_by_one / few * n / together:.1f} × as long"
     )
@@ -248,7 +186,7 @@ def main() -> None:
     rounds, data = int(sys.argv[1]) if len(sys.argv) > 1 else 3, load_digits("target", source="bundled")
     scoring(rounds)
     data = data.subset(range(2 * FARM["n_candidates"]))  # candidates, and as many that no model is trained on
-    comparison(farming(rounds, data), data)
+    farming(rounds, data)
     if torch.cuda.is_available():
         on_gpu(data)
 

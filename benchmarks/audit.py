@@ -1,4 +1,4 @@
-"""How long does an audit take, how much memory, and how do its attacks compare with its peers'?
+"""How long does an audit take, and how much memory?
 
 `python benchmarks/audit.py` prints
 
@@ -7,11 +7,10 @@
     models and with two groups, and the exponent of the growth. Each size is audited in a process of its own, since the peak
     of a process never falls. The process's start, with the imports, is in the peak but not in the seconds; making the arrays
     is in neither, up to the arrays themselves;
-(c) attacks on one simulated bank, of this package and as PrivacyGuard and ML Privacy Meter compute them (own code, written
-    from their descriptions): milliseconds, AUC, TPR at 1 % FPR; and the time of the intervals, here and by PrivacyGuard's
-    1,000 resamples. ART's attacks are in `benchmarks/attacks.py`.
+(c) the time of an attack's intervals, here and by PrivacyGuard's 1,000 resamples (own code, written from its description).
 
-`python benchmarks/audit.py import|size|peers` prints one of the three.
+`python benchmarks/audit.py import|size|intervals` prints one of the three. Attacks of other packages are in
+`benchmarks/peers.py`.
 """
 
 import resource
@@ -19,17 +18,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 
 import numpy as np
-from scipy.special import expit
-from scipy.stats import norm
 
 SIZES = (
     *((n, 10) for n in (125_000, 250_000, 500_000, 1_000_000)),
     *((n, 1000) for n in (2_000, 12_500, 25_000, 50_000, 100_000)),
 )
-N, S, N_POPULATION = 4_000, 32, 2_000
+N = 4_000
 
 
 def simulated(n: int, n_classes: int = 10) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -103,43 +99,7 @@ def sizes() -> None:
     print(f"{n:,} × 10 takes {few:.1f} s, as many logits as 12,500 × 1,000 take {10 * many / 100:.2f} s for a tenth of them")
 
 
-# ---- peers
-
-
-def bank() -> dict[str, np.ndarray]:
-    """φ of a target `[N]` and of S reference models `[S, N]`, their members, and the same for population points."""
-    rng = np.random.default_rng(0)
-    is_member, mask = rng.random(N) < 0.5, rng.random((S, N)) < 0.5
-    hard, spread = rng.normal(2, 3, N), rng.gamma(4, 0.25, N)
-    phi = hard + spread * rng.normal(size=(S + 1, N)) + spread * 0.7 * np.vstack([is_member, mask])
-    others = rng.normal(2, 3, N_POPULATION) + rng.normal(size=(S + 1, N_POPULATION))
-    return {"is_member": is_member, "mask": mask, "target": phi[0], "shadows": phi[1:], "others": others}
-
-
-def of_each(phi: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Each example's mean and standard deviation over the chosen models."""
-    values = np.where(chosen, phi, np.nan)
-    return np.nanmean(values, axis=0), np.nanstd(values, axis=0, ddof=1)
-
-
-def guard_lira(b: dict[str, np.ndarray], online: bool, fixed: bool) -> np.ndarray:
-    """PrivacyGuard: online each example's own deviations, or their mean; offline −log density with the target's."""
-    mean_out, std_out = of_each(b["shadows"], ~b["mask"])
-    if not online:
-        return -norm.logpdf(b["target"], mean_out, b["target"].std(ddof=1))
-    mean_in, std_in = of_each(b["shadows"], b["mask"])
-    if fixed:
-        std_in, std_out = std_in.mean(), std_out.mean()
-    return norm.logpdf(b["target"], mean_in, std_in) - norm.logpdf(b["target"], mean_out, std_out)
-
-
-def meter_rmia(b: dict[str, np.ndarray], a: float) -> np.ndarray:
-    """ML Privacy Meter and PrivacyGuard: the S/2 largest out-signals (0 where a model had it), all pairs, γ = 1."""
-    p, others = expit(b["shadows"]), expit(b["others"])
-    out = np.sort(p * ~b["mask"], axis=0)[-S // 2 :].mean(0)
-    ratio = expit(b["target"]) / ((1 + a) / 2 * out + (1 - a) / 2)
-    population = others[0] / ((1 + a) / 2 * np.sort(others[1:], axis=0)[-S // 2 :].mean(0) + (1 - a) / 2)
-    return np.average(ratio[:, None] / population > 1, axis=1)
+# ---- intervals
 
 
 def resampled(scores: np.ndarray, is_member: np.ndarray, rounds: int = 1000) -> np.ndarray:
@@ -153,51 +113,25 @@ def resampled(scores: np.ndarray, is_member: np.ndarray, rounds: int = 1000) -> 
     return np.quantile([roc_auc_score(truth, drawn) for drawn in draws], [0.025, 0.975])
 
 
-def peers(rounds: int = 5) -> None:
-    from mia_helpers import attacks, metrics
+def intervals() -> None:
+    from mia_helpers import metrics
 
-    b = bank()
-    target, shadows, mask, others = b["target"], b["shadows"], b["mask"], b["others"]
-
-    def rmia(online: bool) -> np.ndarray:
-        p = (expit(target), expit(shadows), mask, expit(others[0]), expit(others[1:]))
-        return attacks.rmia(*p, gamma=1.0, a=0.3, mode="online" if online else "offline")
-
-    contestants: dict[str, Callable[[], np.ndarray]] = {
-        "LiRA online, this package": lambda: attacks.lira_online(target, shadows, mask),
-        "LiRA online, PrivacyGuard": lambda: guard_lira(b, True, False),
-        "LiRA online, PrivacyGuard, fixed variance": lambda: guard_lira(b, True, True),
-        "LiRA offline, this package": lambda: attacks.lira_offline(target, shadows, mask),
-        "LiRA offline, PrivacyGuard": lambda: guard_lira(b, False, False),
-        "RMIA online, this package": lambda: rmia(True),
-        "RMIA offline, this package": lambda: rmia(False),
-        "RMIA offline, PrivacyGuard and ML Privacy Meter": lambda: meter_rmia(b, 0.3),
-    }
-    seconds: dict[str, list[float]] = {name: [] for name in contestants}
-    for _ in range(rounds):  # in turns
-        for name, score in contestants.items():
-            start = time.perf_counter()
-            score()
-            seconds[name].append(time.perf_counter() - start)
-    print(f"{N:,} examples, {S} reference models, {N_POPULATION:,} population points")
-    for name, score in contestants.items():
-        report = metrics.attack_report(score(), b["is_member"], fprs=(0.01,))
-        ms = 1000 * sorted(seconds[name])[rounds // 2]
-        print(f"{name:<50} {ms:7.1f} ms   AUC {report.auc}   TPR at 1 % FPR {report.tpr_at_fpr[0.01]}")
-    scores = contestants["LiRA online, this package"]()
+    rng = np.random.default_rng(0)
+    is_member = rng.random(N) < 0.5
+    scores = rng.normal(size=N) + is_member / 2
     for name, make in (
-        ("intervals, this package", lambda: metrics.attack_report(scores, b["is_member"])),
-        ("intervals, 1,000 resamples", lambda: resampled(scores, b["is_member"])),
+        ("this package", lambda: metrics.attack_report(scores, is_member)),
+        ("1,000 resamples", lambda: resampled(scores, is_member)),
     ):
         start = time.perf_counter()
         make()
-        print(f"{name:<50} {1000 * (time.perf_counter() - start):7.1f} ms")
+        print(f"intervals for {N:,} examples, {name}: {1000 * (time.perf_counter() - start):.1f} ms")
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--one"]:
         one(*map(int, sys.argv[2:]))
     else:
-        parts = {"import": starting, "size": sizes, "peers": peers}
+        parts = {"import": starting, "size": sizes, "intervals": intervals}
         for name in sys.argv[1:] or parts:
             parts[name]()

@@ -1,17 +1,22 @@
-"""How long does each notebook take? `python benchmarks/notebooks.py [NN …]` (default: all), on an otherwise idle machine.
+"""How long does each notebook take, and how much memory? `python benchmarks/notebooks.py [NN …]` (default: all).
 
 Each notebook is executed twice, alone, with all cores: with an empty cache, and again with what the first run trained. Both
-times are printed beside the one in its Time line; beyond a ratio of 2, restate it (and the README's table).
+times are printed beside the one in its Time line; beyond a ratio of 2, on an idle machine, restate it (and the README's
+table). CPU time and memory are those of the kernel and all processes below it, looked up ten times a second: the peak is the
+largest sum of what each holds at one time. What they share, libraries above all, counts for each of them, so less will do.
 """
 
+import contextlib
 import importlib.util
 import os
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
 import nbformat
+import psutil
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
@@ -22,8 +27,29 @@ _conftest = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(_conftest)
 
 
-def seconds(path: Path, cache: str) -> float:
-    """From the start of a kernel to the last cell."""
+class Watch(threading.Thread):
+    """Looks at this process's descendants until told to stop.
+
+    Attributes:
+        cpu: process -> its CPU-seconds when last seen. peak: bytes that all held together, at most.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.done, self.cpu, self.peak = threading.Event(), {}, 0
+
+    def run(self) -> None:
+        while not self.done.wait(0.1):
+            together = 0
+            for process in psutil.Process().children(recursive=True):
+                with contextlib.suppress(psutil.NoSuchProcess), process.oneshot():
+                    times, together = process.cpu_times(), together + process.memory_info().rss
+                    self.cpu[process] = times.user + times.system
+            self.peak = max(self.peak, together)
+
+
+def execute(path: Path, cache: str) -> tuple[float, float, float]:
+    """Seconds from the start of a kernel to the last cell, CPU-minutes, and gigabytes at the peak."""
     with tempfile.TemporaryDirectory() as folder:
         client = Client(
             nbformat.read(path, as_version=4),
@@ -32,9 +58,14 @@ def seconds(path: Path, cache: str) -> float:
             config=sockets_in(folder),
             resources={"metadata": {"path": path.parent}},
         )
-        start = time.perf_counter()
-        client.execute(env=os.environ | {"MIA_CACHE_DIR": cache})
-        return time.perf_counter() - start
+        watch, start = Watch(), time.perf_counter()
+        watch.start()
+        try:
+            client.execute(env=os.environ | {"MIA_CACHE_DIR": cache})
+            return time.perf_counter() - start, sum(watch.cpu.values()) / 60, watch.peak / 1e9
+        finally:
+            watch.done.set()
+            watch.join()
 
 
 def main(numbers: list[str]) -> None:
@@ -45,9 +76,10 @@ def main(numbers: list[str]) -> None:
             continue
         stated = _conftest.stated_seconds(nbformat.read(path, as_version=4))
         with tempfile.TemporaryDirectory() as cache:
-            cold, warm = (seconds(path, cache) for _ in range(2))
-        compared = f"stated {stated} s, ratio {cold / stated:.1f}" if stated else "no time stated"
-        print(f"{path.stem:24} cold {cold:5.0f} s, warm {warm:5.0f} s; {compared}", flush=True)
+            runs = [execute(path, cache) for _ in range(2)]
+        shown = ("{} {:4.0f} s, {:4.1f} CPU min, {:.1f} GB".format(name, *run) for name, run in zip(("cold", "warm"), runs))
+        compared = f"stated {stated} s, ratio {runs[0][0] / stated:.1f}" if stated else "no time stated"
+        print(f"{path.stem:24} {'; '.join(shown)}; {compared}", flush=True)
 
 
 if __name__ == "__main__":

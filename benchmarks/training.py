@@ -6,10 +6,18 @@
     torch's default number of threads;
 (b) `mia_helpers.training.train_classifier` with one thread, in one process and in two processes side by side;
 
-their ratios, and what share of this machine's one-thread matrix-product speed (b) reaches. All train the classic network on
-the same digits and take turns; medians are reported. Images per CPU-second, and the share, hold on a busy machine too.
+their ratios, and what share of this machine's one-thread matrix-product speed (b) reaches; then, for the classic network and
+the small one of the shadows,
+
+(c) how much of a loop's CPU time is work that cannot be left out: one step's operators (batch, forward, loss, backward,
+    fused AdamW), recorded once and called again and again in a bare loop, without layers, autograd or optimiser around them,
+    against `train_classifier` and the naive loop; all with one thread.
+
+All train on the same digits and take turns; medians are reported. Images per CPU-second, and shares, hold on a busy machine
+too. What it costs to call an operator at all counts as work in (c): some 40 calls a step.
 """
 
+import contextlib
 import os
 import statistics
 import sys
@@ -18,13 +26,15 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
 import torch
+import torch.nn.functional as F
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from mia_helpers.data import ImageSet, load_digits
-from mia_helpers.models import ClassifierModel
-from mia_helpers.training import train_classifier
+from mia_helpers.models import ClassifierModel, SmallClassifier
+from mia_helpers.training import flushed_denormals, keep_freed_memory, train_classifier
 
 N_IMAGES, EPOCHS = 2_000, 2
 SETTINGS = {"lr": 1e-4, "seed": 0, "batch_size": 64, "device": "cpu", "progress": False}
@@ -46,10 +56,10 @@ class PilDigits(Dataset):
         return self.transform(self.pixels[index]), self.labels[index]
 
 
-def naive(data: ImageSet, epochs: int) -> tuple[float, float]:
+def naive(data: ImageSet, epochs: int, network: type[nn.Module] = ClassifierModel) -> tuple[float, float]:
     """(images per second, images per CPU-second) of the loop that most tutorials show."""
     torch.manual_seed(0)
-    model, loss_function = ClassifierModel(), nn.CrossEntropyLoss()
+    model, loss_function = network(), nn.CrossEntropyLoss()
     optimiser = torch.optim.Adam(model.parameters(), lr=SETTINGS["lr"])
     wall, cpu = time.perf_counter(), time.process_time()
     for _ in range(epochs):
@@ -91,6 +101,53 @@ def ours(n_processes: int) -> tuple[float, float, float]:
     return n / wall, n / cpu, (before + matmul_speed()) / 2
 
 
+class Recorder(TorchDispatchMode):
+    """Keeps each operator that is called in its context, with its arguments; not those that only look at memory anew."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple] = []
+
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        if not operator.is_view and operator.namespace == "aten":
+            self.calls.append((operator, args, kwargs or {}))
+        return operator(*args, **(kwargs or {}))
+
+
+def bare(data: ImageSet, n_steps: int, network: type[nn.Module]) -> float:
+    """Images per CPU-second of one training step's operators alone."""
+    keep_freed_memory()
+    images, size = data.images.contiguous(memory_format=torch.channels_last), SETTINGS["batch_size"]
+    model = network().to(memory_format=torch.channels_last).train()
+    optimiser = torch.optim.AdamW(model.parameters(), lr=SETTINGS["lr"], weight_decay=0.0, fused=True)
+    with flushed_denormals():
+        for context in (contextlib.nullcontext(), recorder := Recorder()):  # Adam's state is made in the first step
+            optimiser.zero_grad()
+            batch = torch.randperm(len(images))[:size]
+            with context:
+                F.cross_entropy(model(images[batch]), data.labels[batch]).backward()
+                optimiser.step()
+        with torch.no_grad():
+            for i in range(n_steps + 5):
+                if i == 5:
+                    start = time.process_time()
+                for operator, args, kwargs in recorder.calls:
+                    operator(*args, **kwargs)
+            return n_steps * size / (time.process_time() - start)
+
+
+def shares(network: type[nn.Module]) -> tuple[float, float]:
+    """What share of the CPU time of (our loop, the naive loop) the step's operators take; in this worker, one thread."""
+    data = digits()
+    settings, n_steps = SETTINGS | {"epochs": EPOCHS}, EPOCHS * len(data) // SETTINGS["batch_size"]
+    before = bare(data, n_steps, network)
+    start = time.process_time()
+    train_classifier(network(), data, **settings)
+    loop = EPOCHS * len(data) / (time.process_time() - start)
+    operators = (before + bare(data, n_steps, network)) / 2
+    return loop / operators, naive(data, EPOCHS, network)[1] / operators
+
+
 def flops_per_image(model: nn.Module) -> float:
     """Forward and backward: each layer multiplies three times (output, two gradients), the first one twice."""
     layers: list[float] = []
@@ -111,6 +168,7 @@ def main() -> None:
     print(f"torch {torch.__version__}, {os.cpu_count()} cores, {flops / 1e6:.1f} MFLOP an image; images/s in each round:")
     naive(data.subset(range(256)), 1)
     results, context = [], get_context("spawn")  # [round][contestant] -> images/s, images/CPU-s, share
+    of_loops: dict[type[nn.Module], list] = {ClassifierModel: [], SmallClassifier: []}  # [round] -> shares
     with ProcessPoolExecutor(2, context, join, (context.Barrier(2),)) as pool:
         list(pool.map(ours, [2, 2]))  # both workers are up before anything is measured
         for _ in range(rounds):
@@ -119,6 +177,8 @@ def main() -> None:
                 wall, cpu, peak = zip(*found)
                 row.append([sum(wall), statistics.mean(cpu), statistics.mean(cpu) * flops / statistics.mean(peak)])
             results.append(row)
+            for network, rows in of_loops.items():
+                rows.append(pool.submit(shares, network).result())
             print("  ", "  ".join(f"{rate:5.0f}" for rate, _, _ in row), flush=True)
     medians = [[statistics.median(values) for values in zip(*rows)] for rows in zip(*results)]
     names = (f"(a) naive, {torch.get_num_threads()} threads", "(b) ours, one process", "(b) ours, two processes")
@@ -126,6 +186,12 @@ def main() -> None:
         print(
             f"{name:24}{rate:6.0f} images/s ({rate / medians[0][0]:.2f} × a), {per_cpu:6.0f} images/CPU-s "
             f"({per_cpu / medians[0][1]:.2f} × a)" + (f", {share:.0%} of the matrix-product speed" if share else "")
+        )
+    for network, rows in of_loops.items():
+        own, other = (statistics.median(column) for column in zip(*rows))
+        print(
+            f"(c) {network.__name__:16} the operators alone take {own:.0%} of our loop's CPU time "
+            f"(rounds: {', '.join(f'{share:.0%}' for share, _ in rows)}), {other:.0%} of the naive loop's"
         )
 
 
