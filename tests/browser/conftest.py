@@ -1,5 +1,6 @@
 """A real JupyterLab on this machine, with copies of the notebooks, for tests that use it as a reader does."""
 
+import contextlib
 import json
 import os
 import secrets
@@ -88,9 +89,11 @@ class Book:
         """Save by the menu; returns what the file holds then."""
         before = self.path.stat().st_mtime_ns
         self.menu("File", "Save Notebook")
-        while self.path.stat().st_mtime_ns == before or self.dirty():
+        while True:
             self.tab.wait_for_timeout(100)
-        return json.loads(self.path.read_text("utf-8"))
+            if self.path.stat().st_mtime_ns != before and not self.dirty():
+                with contextlib.suppress(ValueError):  # half written
+                    return json.loads(self.path.read_text("utf-8"))
 
     def close(self) -> None:
         """Close the tab; the kernel goes on."""
