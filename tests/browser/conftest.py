@@ -118,10 +118,11 @@ class Lab:
         nbformat.write(new_notebook(cells=cells, metadata=kernel), self.folder / name)
         return name
 
-    def stop_kernels(self) -> None:
-        """Shut all kernels down, as somebody does who stops JupyterLab."""
-        for kernel in self._ask("GET", "api/kernels"):
-            self._ask("DELETE", f"api/kernels/{kernel['id']}")
+    def stop_kernel(self, name: str) -> None:
+        """Shut the notebook's kernel down, as JupyterLab does when it is stopped; other notebooks' go on."""
+        for session in self._ask("GET", "api/sessions"):
+            if session["path"] == name:
+                self._ask("DELETE", f"api/sessions/{session['id']}")
 
     def _ask(self, method: str, what: str):
         asked = Request(self.address + what, method=method, headers={"Authorization": f"token {self.token}"})

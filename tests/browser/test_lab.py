@@ -150,7 +150,7 @@ def test_a_notebook_that_was_saved_opens_with_its_last_pictures(lab, open_page, 
     points = theory.cell("game.play()").locator("[role=status]").inner_text()
     theory.save()
     theory.close()
-    lab.stop_kernels()
+    lab.stop_kernel(theory.path.name)
     again = lab.open(open_page, theory.path.name)
     slider = Slider(again.cell("widgets.stops("))
     assert slider.drawn("0.2") == drawn
