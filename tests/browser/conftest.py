@@ -1,5 +1,6 @@
 """A real JupyterLab on this machine, with copies of the notebooks, for tests that use it as a reader does."""
 
+import contextlib
 import json
 import os
 import secrets
@@ -88,9 +89,11 @@ class Book:
         """Save by the menu; returns what the file holds then."""
         before = self.path.stat().st_mtime_ns
         self.menu("File", "Save Notebook")
-        while self.path.stat().st_mtime_ns == before or self.dirty():
+        while True:
             self.tab.wait_for_timeout(100)
-        return json.loads(self.path.read_text("utf-8"))
+            if self.path.stat().st_mtime_ns != before and not self.dirty():
+                with contextlib.suppress(ValueError):  # half written
+                    return json.loads(self.path.read_text("utf-8"))
 
     def close(self) -> None:
         """Close the tab; the kernel goes on."""
@@ -115,10 +118,11 @@ class Lab:
         nbformat.write(new_notebook(cells=cells, metadata=kernel), self.folder / name)
         return name
 
-    def stop_kernels(self) -> None:
-        """Shut all kernels down, as somebody does who stops JupyterLab."""
-        for kernel in self._ask("GET", "api/kernels"):
-            self._ask("DELETE", f"api/kernels/{kernel['id']}")
+    def stop_kernel(self, name: str) -> None:
+        """Shut the notebook's kernel down, as JupyterLab does when it is stopped; other notebooks' go on."""
+        for session in self._ask("GET", "api/sessions"):
+            if session["path"] == name:
+                self._ask("DELETE", f"api/sessions/{session['id']}")
 
     def _ask(self, method: str, what: str):
         asked = Request(self.address + what, method=method, headers={"Authorization": f"token {self.token}"})

@@ -150,7 +150,7 @@ def test_a_notebook_that_was_saved_opens_with_its_last_pictures(lab, open_page, 
     points = theory.cell("game.play()").locator("[role=status]").inner_text()
     theory.save()
     theory.close()
-    lab.stop_kernels()
+    lab.stop_kernel(theory.path.name)
     again = lab.open(open_page, theory.path.name)
     slider = Slider(again.cell("widgets.stops("))
     assert slider.drawn("0.2") == drawn
@@ -177,17 +177,18 @@ def test_two_sliders_what_they_print_and_what_they_raise(lab, open_page, faults)
         lab.write(
             "sliders.ipynb",
             "import matplotlib.pyplot as plt\nfrom mia_helpers.course import widgets",
-            "def draw(x, y):\n    plt.figure(figsize=(3, 2)).suptitle(f'{x} and {1 / y}')\n    print('said', x)\n\n\n"
+            "def draw(x, y):\n    plt.subplots(figsize=(3, 2))[0].suptitle(f'{x} and {1 / y}')\n    print('said', x)\n\n\n"
             "widgets.sliders(draw, low=(0, -1.0), high=(9, 1.0), step=(1, 0.5), start=(3, 0.5), names=('ex', 'why'))",
         ),
     )
     book.run_all()
+    assert not book.errors()
     cell = book.cell("widgets.sliders(")
     ex, why = Slider(cell, 0), Slider(cell, 1)
-    assert ex.range.page.get_by_label("ex", exact=True).count() == 1
     for _ in range(5):
         ex.range.press("ArrowRight")
     ex.drawn("8")
+    assert ex.range.page.get_by_label("ex", exact=True).count() == 1
     assert ex.said.inner_text() == "said 8\n" and ex.image.get_attribute("alt") == "ex 8, why 0.5. 8 and 2.0"
     why.range.press("ArrowLeft")
     why.error.get_by_text("ZeroDivisionError: float division by zero").wait_for()
