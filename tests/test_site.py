@@ -1,13 +1,12 @@
 """The site, built once from the notebooks as they are: every page, link, drop-down and picture, then in a browser.
 
-Skipped where `pip install -e ".[site]"` has not been run; what needs a browser, also without playwright and Chromium.
+Skipped where `pip install -e ".[site]"` has not been run; what needs a browser, also without one.
 """
 
 import functools
 import http.server
 import json
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -27,7 +26,6 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 ORDER = ["README", *(f"notebooks/{p.stem}" for p in NOTEBOOKS), "site/bibliography"]  # then what stands behind the course
 NOT_PAGES = {"index", "search", "genindex"}
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 def build(sources: Path, out: Path, *settings: str) -> subprocess.CompletedProcess:
@@ -198,38 +196,8 @@ def served(site):
     server.server_close()
 
 
-@pytest.fixture(scope="module")
-def chromium():
-    playwright = pytest.importorskip("playwright.sync_api", reason="the browser test needs: pip install playwright")
-    if BROWSER is None:
-        pytest.skip("the browser test needs Chromium")
-    with playwright.sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-def open_page(browser, served: str, *, width: int = 1280, scheme: str = "light"):
-    """A tab, and the list of what it complains about, foreign requests among it."""
-    complaints: list[str] = []
-    tab = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme).new_page()
-    tab.set_default_timeout(180_000)  # a busy machine is not a defect
-
-    def decide(route):
-        if route.request.url.startswith((served, "data:", "blob:")):
-            route.continue_()
-        else:
-            complaints.append(f"asks for {route.request.url}")
-            route.abort()
-
-    tab.route("**/*", decide)
-    tab.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    tab.on("pageerror", lambda error: complaints.append(str(error)))
-    return tab, complaints
-
-
-def test_no_page_scrolls_sideways_complains_or_asks_another_host(chromium, served, pages):
-    tab, complaints = open_page(chromium, served)
+def test_no_page_scrolls_sideways_complains_or_asks_another_host(open_page, served, pages):
+    tab, complaints = open_page(served)
     for name in sorted(set(pages) - {"index"}):
         tab.goto(f"{served}{name}.html")
         for width in (1280, 390):
@@ -240,8 +208,8 @@ def test_no_page_scrolls_sideways_complains_or_asks_another_host(chromium, serve
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_formulae_are_set_and_a_solution_opens_when_it_is_pressed(chromium, served, scheme):
-    tab, complaints = open_page(chromium, served, scheme=scheme)
+def test_formulae_are_set_and_a_solution_opens_when_it_is_pressed(open_page, served, scheme):
+    tab, complaints = open_page(served, scheme=scheme)
     tab.goto(f"{served}notebooks/06_many_shadows.html")
     assert tab.evaluate("document.documentElement.dataset.theme") == scheme
     tab.wait_for_selector("mjx-container mjx-math")
@@ -253,8 +221,8 @@ def test_formulae_are_set_and_a_solution_opens_when_it_is_pressed(chromium, serv
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-def test_a_search_for_rmia_finds_its_notebook(chromium, served, width):
-    tab, complaints = open_page(chromium, served, width=width)
+def test_a_search_for_rmia_finds_its_notebook(open_page, served, width):
+    tab, complaints = open_page(served, width=width)
     tab.goto(f"{served}index.html")
     tab.locator(".search-button__button:visible").first.click()
     tab.keyboard.type("RMIA")
