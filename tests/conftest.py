@@ -3,6 +3,8 @@
 import contextlib
 import os
 import shutil
+from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
@@ -60,3 +62,25 @@ def open_page(chromium):
             return tab, complaints
 
         yield open_tab
+
+
+@pytest.fixture(scope="session")
+def faults():
+    """`faults(tab, within)`: what axe-core finds, serious or critical, in elements that the selector `within` finds."""
+    package = find_spec("axe_playwright_python")  # brings axe-core along
+    if package is None:
+        no_browser('needs pip install -e ".[browser]"')
+    axe = Path(package.origin).with_name("axe.min.js").read_text("utf-8")
+
+    def found(tab, within: str = "html") -> list[str]:
+        assert tab.locator(within).count(), f"{within} is not on the page"
+        tab.evaluate(axe)
+        violations = tab.evaluate("within => axe.run({include: [[within]]}).then(found => found.violations)", within)
+        return [
+            f"{fault['id']} ({fault['help']}): {node['html'][:200]}: {node['failureSummary']}"
+            for fault in violations
+            if fault["impact"] in ("serious", "critical")
+            for node in fault["nodes"]
+        ]
+
+    return found
