@@ -242,3 +242,26 @@ def test_the_buttons_bet_and_the_score_is_read_aloud(shown):
     assert play.over and button(widget, "was a member").disabled
     button(widget, "fresh cards").click()
     assert not play.over and not button(widget, "was a member").disabled and "Card 1 of 3" in status.value
+
+
+def test_an_error_in_drawing_a_card_is_seen(shown):
+    torn = []
+
+    def draw(i):
+        assert not torn, "the card is torn"
+        plt.title(f"card {i}")
+
+    play = MembershipGame(draw, [True, False, True, False], {}, n_rounds=3)
+    play.play()
+    ((widget, *_),) = shown
+    (picture,) = all_of(widget, widgets.Drawing)
+    assert re.fullmatch(r"card \d", picture.alts[0]) and len(picture.pictures) == 1
+    torn.append(True)
+    button(widget, "was a member").click()
+    assert "the card is torn" in picture.error and not picture.pictures
+    with pytest.raises(AssertionError, match="the card is torn"):
+        play.play()
+    torn.clear()
+    for _ in range(2):
+        button(widget, "was a member").click()
+    assert picture.said == "The game is over.\n" and not picture.pictures and not picture.error

@@ -6,7 +6,6 @@ matplotlib.use("Agg")
 
 import math
 
-import ipywidgets
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -15,7 +14,7 @@ from torch import nn
 
 from mia_helpers import metrics
 from mia_helpers.bank import ShadowBank
-from mia_helpers.course import trial, widgets
+from mia_helpers.course import trial
 from mia_helpers.defences import RandomShift
 
 
@@ -180,17 +179,6 @@ def test_pairs_of_a_ranking_are_counted():
     assert trial.agreement(["b", "a", "d"], leaks) == (2, 1, 0)
     with pytest.raises(ValueError, match="nothing is known about 'e'; known are a, b, c, d"):
         trial.agreement(["a", "e"], leaks)
-
-
-def test_named_stops(monkeypatch):
-    shown, drawn = {}, []
-    monkeypatch.setattr(widgets.ipywidgets, "interact", lambda function, **kw: shown.update(function=function, **kw))
-    monkeypatch.setenv("MIA_SWEEP_SLIDERS", "1")
-    widgets.stops(drawn.append, options=("ε = 1", "ε = 8", "none"), start="ε = 8", name="stop")
-    assert drawn == ["ε = 1", "ε = 8", "none"]
-    assert isinstance(shown["value"], ipywidgets.SelectionSlider) and shown["value"].value == "ε = 8"
-    with pytest.raises(ValueError, match="start must be one of a, b, got 'c'"):
-        widgets.stops(drawn.append, options=("a", "b"), start="c", name="x")
 
 
 def test_a_bank_is_cut_into_pieces():

@@ -8,9 +8,11 @@ import matplotlib
 
 matplotlib.use("Agg")
 
+import ipywidgets
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from ipywidgets.widgets.widget import _instances
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -246,14 +248,15 @@ def test_members_and_non_members_have_colours_of_their_own():
 
 
 @pytest.fixture
-def control(monkeypatch):
-    """The widget that was shown, and the function behind it."""
-    shown = {}
-    monkeypatch.setattr(widgets.ipywidgets, "interact", lambda function, **kw: shown.update(function=function, **kw))
-    return shown
+def shown(monkeypatch):
+    """The sliders that were displayed."""
+    found = []
+    monkeypatch.setattr(widgets, "display", lambda bundle, raw: found.append(_instances[bundle[widgets.WIDGET]["model_id"]]))
+    monkeypatch.delenv("MIA_SWEEP_SLIDERS", raising=False)
+    return found
 
 
-def test_sweep_draws_at_both_ends_and_at_the_start(monkeypatch, control):
+def test_sweep_draws_at_both_ends_and_at_the_start(monkeypatch, shown):
     monkeypatch.setenv("MIA_SWEEP_SLIDERS", "1")
     calls = []
 
@@ -262,12 +265,12 @@ def test_sweep_draws_at_both_ends_and_at_the_start(monkeypatch, control):
         plt.figure()
 
     widgets.slider(draw, low=1, high=9, step=2, start=3, name="n")
-    assert calls == [1, 3, 9]
-    assert plt.get_fignums() == [], "the sweep leaves no figures"
+    assert calls == [1, 3, 9, 3], "and at the start once more, to be seen"
+    assert plt.get_fignums() == [], "no figures are left"
 
 
 @pytest.mark.parametrize("bad", [0.0, 0.25, 1.0])
-def test_an_error_anywhere_in_the_sweep_is_raised(monkeypatch, control, bad):
+def test_an_error_anywhere_in_the_sweep_is_raised(monkeypatch, shown, bad):
     def draw(value):
         if value == bad:
             raise ZeroDivisionError(f"at {value}")
@@ -275,48 +278,86 @@ def test_an_error_anywhere_in_the_sweep_is_raised(monkeypatch, control, bad):
     monkeypatch.setenv("MIA_SWEEP_SLIDERS", "1")
     with pytest.raises(ZeroDivisionError, match=f"at {bad}"):
         widgets.slider(draw, low=0.0, high=1.0, step=0.25, start=0.25, name="x")
-    assert not control
+    assert not shown
     monkeypatch.delenv("MIA_SWEEP_SLIDERS")
-    widgets.slider(draw, low=0.0, high=1.0, step=0.25, start=0.25, name="x")
-    assert control
+    widgets.slider(draw, low=0.0, high=1.0, step=0.25, start=0.5, name="x")
+    assert shown
+    with pytest.raises(ZeroDivisionError, match=f"at {bad}"):
+        widgets.slider(draw, low=0.0, high=1.0, step=0.25, start=bad, name="x")
 
 
 @pytest.mark.parametrize(
-    ("numbers", "kind"),
-    [((1, 9, 2, 3), "IntSlider"), ((0.0, 1.0, 0.1, 0.5), "FloatSlider"), ((0, 1, 0.1, 0.5), "FloatSlider")],
+    ("numbers", "texts", "values"),
+    [
+        ((1, 9, 4, 5), ["1", "5", "9"], [1, 5, 9]),
+        ((0.0, 0.4, 0.1, 0.1), ["0.0", "0.1", "0.2", "0.3", "0.4"], [0.0, 0.1, 0.2, 0.3, 0.4]),
+        ((0, 1, 0.5, 0), ["0.0", "0.5", "1.0"], [0.0, 0.5, 1.0]),
+        ((-1.0, 1.0, 0.75, 0.1), ["−1.00", "−0.25", "0.10", "0.50", "1.00"], [-1.0, -0.25, 0.1, 0.5, 1.0]),
+        ((200, 4000, 1900, 200), ["200", "2100", "4000"], [200, 2100, 4000]),
+        ((3, 3, 1, 3), ["3"], [3]),
+    ],
 )
-def test_slider_is_shown_with_its_range(monkeypatch, control, numbers, kind):
-    monkeypatch.delenv("MIA_SWEEP_SLIDERS", raising=False)
+def test_a_slider_has_its_steps_with_the_digits_that_they_need(shown, numbers, texts, values):
     calls, (low, high, step, start) = [], numbers
     widgets.slider(calls.append, low=low, high=high, step=step, start=start, name="threshold")
-    slider = control["value"]
-    assert type(slider).__name__ == kind
-    assert (slider.min, slider.max, slider.step, slider.value, slider.description) == (low, high, step, start, "threshold")
-    assert slider.continuous_update is False
-    assert calls == []
-    control["function"](value=high)
-    assert calls == [high]
+    (slider,) = shown
+    assert slider.names == ["threshold"] and slider.stops == [texts]
+    assert calls == [start] and slider.shown == slider.asked == [values.index(start)]
+    for place in reversed(range(len(values))):
+        slider.asked = [place]
+    assert calls[-1] == values[0] and {*calls} == {*values} and {*map(type, calls)} == {type(values[0])}
 
 
-def test_moving_the_slider_draws(monkeypatch):
-    """With the real `interact`: once at the start, once more when the reader moves the slider."""
-    monkeypatch.delenv("MIA_SWEEP_SLIDERS", raising=False)
-    made, real = [], widgets.ipywidgets.IntSlider
-    monkeypatch.setattr(widgets.ipywidgets, "IntSlider", lambda **kw: made.append(real(**kw)) or made[-1])
-    calls = []
-    widgets.slider(calls.append, low=0, high=5, step=1, start=2, name="n")
-    made[0].value = 4
-    assert calls == [2, 4]
+def test_moving_the_slider_draws_says_and_describes(shown, capsys):
+    def draw(value):
+        _, ax = plt.subplots()
+        ax.plot([0, value], label="a line")
+        ax.set(title="A rise", xlabel="to the right", ylabel="up")
+        ax.legend()
+        print("said", value)
+
+    other = plt.figure().number
+    widgets.slider(draw, low=0, high=5, step=1, start=2, name="n")
+    (slider,) = shown
+    first = slider.pictures
+    slider.asked = [4]
+    assert slider.shown == [4] and slider.drawn == 2 and slider.said == "said 4\n" and slider.error == ""
+    (png,) = slider.pictures
+    assert png.startswith(b"\x89PNG") and [png] != first
+    assert slider.alts == ["n 4. A rise: up against to the right: a line"]
+    assert capsys.readouterr().out == "" and plt.get_fignums() == [other]
+
+
+def test_what_draw_raises_is_shown_and_the_next_move_draws_again(shown):
+    def draw(value):
+        plt.figure().suptitle(f"{1 / value:g}")
+        plt.gca().set_title("inverse")
+
+    widgets.slider(draw, low=0, high=2, step=1, start=1, name="n")
+    (slider,) = shown
+    slider.asked = [0]
+    assert "ZeroDivisionError" in slider.error and slider.shown == [0] and slider.pictures == slider.alts == []
+    slider.asked = [2]
+    assert slider.error == "" and slider.alts == ["n 2. 0.5. inverse"] and slider.drawn == 3
+    assert plt.get_fignums() == []
+
+
+def test_a_figure_that_was_open_before_is_drawn_upon_if_draw_opens_none(shown):
+    plt.subplots()
+    widgets.slider(lambda value: plt.title(f"at {value}"), low=0, high=1, step=1, start=0, name="n")
+    assert shown[0].alts == ["n 0. at 0"]
 
 
 @pytest.mark.parametrize("start", [-0.01, 1.01, float("nan")])
-def test_start_must_lie_on_the_slider(control, start):
+def test_start_must_lie_on_the_slider(shown, start):
     with pytest.raises(ValueError, match=f"start must lie between 0 and 1, got {start}"):
         widgets.slider(print, low=0, high=1, step=0.1, start=start, name="x")
-    assert not control
+    with pytest.raises(ValueError, match="step must be above 0, got 0"):
+        widgets.slider(print, low=0, high=1, step=0, start=0, name="x")
+    assert not shown
 
 
-def test_two_sliders_are_swept_at_the_start_and_at_the_corners(monkeypatch, control):
+def test_two_sliders_are_swept_at_the_start_and_at_the_corners(monkeypatch, shown):
     monkeypatch.setenv("MIA_SWEEP_SLIDERS", "1")
     calls = []
 
@@ -325,36 +366,42 @@ def test_two_sliders_are_swept_at_the_start_and_at_the_corners(monkeypatch, cont
         plt.figure()
 
     widgets.sliders(draw, low=(1, 5), high=(3, 9), step=(1, 1), start=(2, 8), names=("a", "b"))
-    assert calls == [(2, 8), (1, 5), (1, 9), (3, 5), (3, 9)]
-    assert plt.get_fignums() == [], "the sweep leaves no figures"
-    first, second = control["first"], control["second"]
-    assert [type(s).__name__ for s in (first, second)] == ["IntSlider", "IntSlider"]
-    assert [(s.min, s.max, s.step, s.value, s.description) for s in (first, second)] == [
-        (1, 3, 1, 2, "a"),
-        (5, 9, 1, 8, "b"),
-    ]
-    control["function"](first=3, second=5)
-    assert calls[-1] == (3, 5)
-
-
-def test_moving_either_of_two_sliders_draws(monkeypatch):
-    monkeypatch.delenv("MIA_SWEEP_SLIDERS", raising=False)
-    made, real = [], widgets.ipywidgets.FloatSlider
-    monkeypatch.setattr(widgets.ipywidgets, "FloatSlider", lambda **kw: made.append(real(**kw)) or made[-1])
-    calls = []
-    widgets.sliders(
-        lambda *place: calls.append(place), low=(0, 0), high=(1, 1), step=(0.5, 0.5), start=(0, 1), names=("a", "b")
-    )
-    made[1].value = 0.5
-    made[0].value = 1.0
-    assert calls == [(0, 1), (0, 0.5), (1, 0.5)]
+    assert calls == [(2, 8), (1, 5), (1, 9), (3, 5), (3, 9), (2, 8)]
+    assert plt.get_fignums() == [], "no figures are left"
+    (both,) = shown
+    assert both.names == ["a", "b"] and both.stops == [["1", "2", "3"], ["5", "6", "7", "8", "9"]]
+    both.asked = [2, 0]
+    assert calls[-1] == (3, 5) and both.shown == [2, 0]
 
 
 @pytest.mark.parametrize("start", [(2, 0), (0, -1), (0, float("nan"))])
-def test_both_starts_must_lie_on_their_sliders(control, start):
+def test_both_starts_must_lie_on_their_sliders(shown, start):
     with pytest.raises(ValueError, match="start must lie between 0 and 1"):
         widgets.sliders(print, low=(0, 0), high=(1, 1), step=(0.1, 0.1), start=start, names=("a", "b"))
-    assert not control
+    assert not shown
+
+
+def test_a_slider_over_stops_tries_all_of_them_and_shows_their_names(monkeypatch, shown):
+    drawn = []
+    monkeypatch.setenv("MIA_SWEEP_SLIDERS", "1")
+    widgets.stops(drawn.append, options=("ε = 1", "ε = 8", "none"), start="ε = 8", name="stop")
+    assert drawn == ["ε = 1", "ε = 8", "none", "ε = 8"]
+    assert shown[0].stops == [["ε = 1", "ε = 8", "none"]] and shown[0].shown == [1]
+    widgets.stops(drawn.append, options=[1, 0.5, -0.00001, 0.1 + 0.2], start=0.5, name="level")
+    assert shown[1].stops == [["1", "0.5", "−1e−05", "0.3"]]
+    shown[1].asked = [2]
+    assert drawn[-1] == -0.00001
+    with pytest.raises(ValueError, match="start must be one of a, b, got 'c'"):
+        widgets.stops(drawn.append, options=("a", "b"), start="c", name="x")
+
+
+def test_in_print_nothing_is_left_of_a_slider_and_a_text_of_what_shows_either(monkeypatch):
+    bundles = []
+    monkeypatch.setattr(widgets, "display", lambda bundle, raw: bundles.append(bundle))
+    widgets.slider(print, low=0, high=1, step=1, start=0, name="n")
+    widgets.show_either(ipywidgets.HTML(), "a < b")
+    assert [set(bundle) - {widgets.WIDGET} for bundle in bundles] == [{"text/plain"}, {"text/plain", "text/html"}]
+    assert "a &lt; b" in bundles[1]["text/html"]
 
 
 # --- checkpoints

@@ -3,12 +3,11 @@
 from collections.abc import Callable, Mapping
 
 import ipywidgets
-import matplotlib.pyplot as plt
 import numpy as np
 from numpy.typing import ArrayLike
 
 from mia_helpers.course.predictions import spoken
-from mia_helpers.course.widgets import show_either
+from mia_helpers.course.widgets import Drawing, show_either
 from mia_helpers.seeds import shifted
 
 YOU = "you"
@@ -101,7 +100,7 @@ class MembershipGame:
 
     def play(self) -> None:
         """Show the game: a card, buttons for bet and stake, the running score. Tab and Enter do what the mouse does."""
-        picture, said = ipywidgets.Output(), ipywidgets.HTML()
+        picture, said = Drawing(lambda: print("The game is over.") if self.over else self.card()), ipywidgets.HTML()
         stake = ipywidgets.ToggleButtons(options=[1, 2, 3], description="stake", style={"button_width": "3em"})
         yes, no, again = (
             ipywidgets.Button(description=text, layout={"width": "auto"})
@@ -111,13 +110,7 @@ class MembershipGame:
         def show(message: str) -> None:
             said.value = spoken(message)
             yes.disabled = no.disabled = self.over
-            picture.clear_output(wait=True)
-            with picture:
-                if self.over:
-                    print("The game is over.")
-                else:
-                    self.card()
-                    plt.show()
+            picture.answer()
 
         def ask() -> str:
             return f"Card {min(self.round + 1, self.n_rounds)} of {self.n_rounds}: was it in the training set?"
@@ -130,6 +123,7 @@ class MembershipGame:
         no.on_click(lambda _: show(self.bet(False, stake.value)))
         again.on_click(deal)
         box = ipywidgets.VBox([picture, said, ipywidgets.HBox([yes, no, again]), stake])
-        show(ask())
+        picture.redraw()  # raises what is wrong with `draw`
+        said.value = spoken(ask())
         rivals = " and ".join(self._rivals)
         show_either(box, f"The membership game: {self.n_rounds} cards, you against {rivals or 'chance'}.")
