@@ -8,11 +8,9 @@ import math
 import os
 from collections.abc import Callable
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import anywidget
-import ipywidgets
 import matplotlib as mpl
 import numpy as np
 import traitlets
@@ -20,7 +18,7 @@ from matplotlib.colors import to_hex
 from sklearn.base import ClassifierMixin
 
 from mia_helpers.course.patients import ALPHA, COLOURS, EDGE, LEVELS, probability_map
-from mia_helpers.course.widgets import show_either
+from mia_helpers.course.widgets import ASSETS, show_either
 
 LIMIT = 3.0  # as far as the star can be put, in s.d. either way
 STEP, SMALL_STEP = 0.2, 0.05  # of an arrow key, alone and with Shift; the mouse follows the small ones
@@ -46,13 +44,13 @@ def drag(train: Train, without: ClassifierMixin, points: np.ndarray, ill: np.nda
         for corner in product((-LIMIT, LIMIT), repeat=2):
             star.asked = list(corner)
     text = "The star to be dragged needs a running kernel. The figures above show it in three places."
-    show_either(ipywidgets.VBox([star]), text)
+    show_either(star, text)
 
 
 class Star(anywidget.AnyWidget):
     """The widget behind `drag`, which says what the arguments are. `asked` is a place, `answer` what is so there."""
 
-    _esm = Path(__file__).parents[1] / "assets" / "star.js"
+    _esm = (ASSETS / "star.js").read_text("utf-8")
     setting = traitlets.Dict().tag(sync=True)  # what never changes: people, colours, steps, the map without the star
     asked = traitlets.List(traitlets.Float(), minlen=2, maxlen=2).tag(sync=True)
     answer = traitlets.Dict().tag(sync=True)  # `asked`; where the star stands then; its map, the two models' answers there
