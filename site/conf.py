@@ -8,7 +8,7 @@ alternative text. What is done to the pages besides is in `pages.py`.
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 project = "Who was in the training set?"
 author = "the authors of the course"
@@ -36,6 +36,7 @@ html_favicon = "static/favicon.svg"
 html_show_sphinx = False
 html_show_copyright = False
 html_static_path = ["static"]
+templates_path = ["templates"]
 html_css_files = ["course.css"]
 html_context = {"default_mode": "auto"}  # dark where the reader's system is
 html_theme_options = {

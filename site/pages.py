@@ -9,6 +9,7 @@ from collections import defaultdict
 from importlib.util import find_spec
 from pathlib import Path
 
+import explorables
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
@@ -88,6 +89,26 @@ def collapse(app: Sphinx, doctree: nodes.document) -> None:
                 cell["prompt_show"] = cell["prompt_hide"] = words
 
 
+def explore(app: Sphinx, doctree: nodes.document) -> None:
+    """Below a cell tagged `explore-star` or `explore-threshold` stands what can be moved without a kernel."""
+    for cell in list(doctree.findall(nodes.container)):
+        for name in ("star", "threshold"):
+            if f"tag_explore-{name}" in cell["classes"]:
+                for output in [n for n in cell.findall(nodes.container) if "cell_output" in n["classes"]]:
+                    output.parent.remove(output)  # the words that stand for it elsewhere
+                notebook = json.loads(Path(app.env.doc2path(app.env.docname)).read_text("utf-8"))
+                cell.parent.insert(
+                    cell.parent.index(cell) + 1, nodes.raw("", explorables.html(name, notebook), format="html")
+                )
+                for path in explorables.SOURCES:
+                    app.env.note_dependency(str(path))
+
+
+def name_by_what_is_seen(app: Sphinx, page: str, template: str, context: dict, doctree: nodes.document | None) -> None:
+    """A drop-down is named by the words on its bar, for those who hear the page, too."""
+    context["body"] = context.get("body", "").replace('<summary aria-label="Toggle hidden content">', "<summary>")
+
+
 def described(notebook: dict) -> dict[str, str]:
     """SHA-256 of each picture in the outputs that has an alternative text -> that text.
 
@@ -140,5 +161,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("source-read", add_uses)
     app.connect("doctree-read", collapse)
     app.connect("doctree-read", describe)
+    app.connect("doctree-read", explore)
+    app.connect("html-page-context", name_by_what_is_seen)
     app.connect("build-finished", add_index)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -3,17 +3,21 @@
 Skipped where `pip install -e ".[site]"` has not been run; what needs a browser, also without one.
 """
 
+import base64
 import functools
 import http.server
+import importlib
 import json
 import re
 import subprocess
 import sys
 import threading
+import zlib
 from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
 
 import nbformat
+import numpy as np
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
@@ -24,6 +28,7 @@ from bs4 import BeautifulSoup  # noqa: E402 (comes with the theme)
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 ORDER = ["README", *(f"notebooks/{p.stem}" for p in NOTEBOOKS), "site/bibliography"]  # then what stands behind the course
+EXPLORED = {"star": "01_theory", "threshold": "04_attack"}  # what can be moved: in which notebook
 NOT_PAGES = {"index", "search", "genindex"}
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
@@ -218,6 +223,99 @@ def test_formulae_are_set_and_a_solution_opens_when_it_is_pressed(open_page, ser
     tab.locator(".tag_solution summary").first.click()
     assert source.is_visible()
     assert not complaints
+
+
+# ------------------------------------------------------------------------------------- what can be moved without a kernel
+
+
+@pytest.fixture(scope="module")
+def explorables():
+    """The module of the site that makes them."""
+    sys.path.insert(0, str(ROOT / "site"))
+    try:
+        return importlib.import_module("explorables")
+    finally:
+        sys.path.remove(str(ROOT / "site"))
+
+
+def read(notebook: str) -> dict:
+    return json.loads((ROOT / "notebooks" / f"{notebook}.ipynb").read_text("utf-8"))
+
+
+def test_the_threshold_is_of_the_run_that_the_notebook_shows(explorables):
+    kept = json.loads(explorables.THRESHOLD.read_text("utf-8"))
+    assert kept["of"] == explorables.stands_for(read("04_attack")), "stale: python site/explorables.py"
+    for name, shares in kept["shown"]["shares"].items():
+        assert sum(shares) == pytest.approx(100, abs=0.01)
+        called = [stop["called"][name] for stop in kept["shown"]["stops"]]
+        assert called == sorted(called, reverse=True) and 0 <= called[-1] <= called[0] <= 1
+        above = {0.8: 20}  # thresholds that are edges of bins: from this bin on
+        for stop in kept["shown"]["stops"]:
+            if stop["threshold"] in above:
+                assert 100 * stop["called"][name] == pytest.approx(sum(shares[above[stop["threshold"]] :]), abs=0.01)
+
+
+@pytest.mark.parametrize("change", ["a figure", "the stops"])
+def test_the_threshold_is_stale_when_the_notebook_changes(explorables, change):
+    notebook = read("04_attack")
+    before = explorables.stands_for(notebook)
+    if change == "a figure":
+        _, outputs = explorables.cell_with(notebook, "for value in (0.5, 0.9, 0.999)")
+        outputs[0]["data"]["image/png"] = PIXEL
+    else:
+        (cell,) = [c for c in notebook["cells"] if "widgets.stops(plot_threshold" in "".join(c["source"])]
+        cell["source"] = "".join(cell["source"]).replace("0.9999,", "")
+    assert explorables.stands_for(notebook) != before
+
+
+def test_the_star_s_places_hold_what_models_trained_there_say(explorables):
+    made = explorables.star(read("01_theory"))
+    assert len(made["places"]) == 81 and made["start"] in [place["at"] for place in made["places"]]
+    steps = zlib.decompress(base64.b64decode(made["maps"]))
+    half, n = len(steps) // 2, 3600
+    numbers = [low + 256 * high - 65_536 * (high > 127) for low, high in zip(steps[:half], steps[half:])]
+    assert len(numbers) == 82 * n
+    names = explorables.defined(read("01_theory"), explorables.FIRST_OF_01)
+    without, k = np.cumsum(numbers[:n]), 17
+    x, y = made["places"][k]["at"]
+    model = names["train_with_star"](x, y)
+    grid = [(a, b) for b in np.linspace(-3.5, 3.5, 60) for a in np.linspace(-3.5, 3.5, 60)]
+    there = (without + np.cumsum(numbers[(k + 1) * n : (k + 2) * n])) / made["most"]
+    np.testing.assert_allclose(there, model.predict_proba(grid)[:, 1], atol=0.6 / made["most"])
+    np.testing.assert_allclose(
+        without / made["most"], names["without_star"].predict_proba(grid)[:, 1], atol=0.6 / made["most"]
+    )
+    assert made["places"][k]["with"] == pytest.approx(model.predict_proba([(x, y)])[0, 1], abs=1e-4)
+
+
+@pytest.mark.parametrize(("name", "notebook"), EXPLORED.items())
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "dark"), (390, "light")])
+def test_what_can_be_moved_answers_the_keyboard(open_page, served, name, notebook, width, scheme):
+    tab, complaints = open_page(served, width=width, scheme=scheme)
+    tab.goto(f"{served}notebooks/{notebook}.html")
+    root, says = (tab.locator(f"#explore-{name}{part}") for part in ("", " [role=status]"))
+    says.filter(has_text=re.compile(r"\d")).wait_for()
+    words, picture = says.inner_text(), "name => document.querySelector(`#explore-${name} canvas`)?.toDataURL()"
+    seen = tab.evaluate(picture, name), root.locator("figcaption").all_inner_texts()
+    root.locator("[tabindex='0'], input").first.focus()
+    for _ in range(2):
+        tab.keyboard.press("ArrowLeft")
+    assert says.inner_text() != words
+    assert (tab.evaluate(picture, name), root.locator("figcaption").all_inner_texts()) != seen
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width and not complaints
+
+
+@pytest.mark.parametrize("notebook", EXPLORED.values())
+def test_a_page_with_something_to_move_stays_light(site, notebook):
+    assert (site / "notebooks" / f"{notebook}.html").stat().st_size < 500_000
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", ["index", "notebooks/01_theory", "notebooks/04_attack", "notebooks/glossary"])
+def test_axe_finds_nothing_grave(open_page, served, faults, name, scheme):
+    tab, complaints = open_page(served, scheme=scheme)
+    tab.goto(f"{served}{name}.html")
+    assert faults(tab) == [] and not complaints
 
 
 @pytest.mark.parametrize("width", [1280, 390])

@@ -51,7 +51,7 @@ export function mount(root, setting, ask) {
   root.classList.add("mia-star");
   root.innerHTML = `<style>${STYLE}</style><div class="maps"></div>
     <p class="says" role="status" aria-live="polite"></p>
-    <p id="${id}" class="how">Drag the star, or click on a map. With the keyboard: the arrow keys; with Shift, small steps.</p>
+    <p id="${id}" class="how">Drag the star, or click on a map. With the keyboard: the arrow keys${small < step ? "; with Shift, small steps" : ""}.</p>
     <p class="legend"><span>probability of “ill”: 0<span class="bar"></span>1</span> <span>${LINE} 0.5, the border</span>
     <span>${CIRCLE} healthy</span> <span>${TRIANGLE} ill</span> <span>${STAR} the star, ill</span></p>`;
   root.querySelector(".bar").innerHTML = setting.colours.map((c) => `<i style="background:${c}"></i>`).join("");
