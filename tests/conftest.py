@@ -1,10 +1,9 @@
 """Unit tests see the reader's settings, not those that the notebooks are tested with; what needs a browser finds it here."""
 
 import contextlib
+import importlib.util
 import os
 import shutil
-from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 
@@ -21,16 +20,22 @@ def no_browser(why: str):
     stop(f"no browser: {why}")
 
 
+def path_of_chromium() -> str:
+    """Where it is, if it can be driven; else as `no_browser`."""
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if importlib.util.find_spec("playwright") is None:
+        no_browser('needs playwright: pip install -e ".[browser]"')
+    if path is None:
+        no_browser("needs Chromium, as chromium, chromium-browser or google-chrome")
+    return path
+
+
 @pytest.fixture(scope="module")  # not of the session: while it runs, nothing else in this thread can use asyncio
 def chromium():
     """A headless Chromium."""
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        no_browser('needs pip install -e ".[browser]"')
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if path is None:
-        no_browser("needs Chromium, as chromium, chromium-browser or google-chrome")
+    path = path_of_chromium()
+    from playwright.sync_api import sync_playwright
+
     with sync_playwright() as p:
         browser = p.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield browser
@@ -65,22 +70,18 @@ def open_page(chromium):
 
 
 @pytest.fixture(scope="session")
-def faults():
-    """`faults(tab, within)`: what axe-core finds, serious or critical, in elements that the selector `within` finds."""
-    package = find_spec("axe_playwright_python")  # brings axe-core along
-    if package is None:
-        no_browser('needs pip install -e ".[browser]"')
-    axe = Path(package.origin).with_name("axe.min.js").read_text("utf-8")
+def faults_of_access():
+    """`faults_of_access(tab, *selectors)`: what axe-core finds in these parts of a page that keeps people from using it."""
+    try:
+        from axe_playwright_python.base import AXE_FILE_PATH
+    except ImportError:
+        no_browser('needs axe-core: pip install -e ".[browser]"')
 
-    def found(tab, within: str = "html") -> list[str]:
-        assert tab.locator(within).count(), f"{within} is not on the page"
-        tab.evaluate(axe)
-        violations = tab.evaluate("within => axe.run({include: [[within]]}).then(found => found.violations)", within)
-        return [
-            f"{fault['id']} ({fault['help']}): {node['html'][:200]}: {node['failureSummary']}"
-            for fault in violations
-            if fault["impact"] in ("serious", "critical")
-            for node in fault["nodes"]
-        ]
+    def find(tab, *selectors: str) -> list[str]:
+        tab.evaluate(AXE_FILE_PATH.read_text("utf-8"))
+        found = tab.evaluate("selectors => axe.run({include: selectors.map(selector => [selector])})", list(selectors))
+        assert found["passes"], "nothing was looked at"
+        grave = [fault for fault in found["violations"] if fault["impact"] in ("serious", "critical")]
+        return [f"{fault['id']}: {node['html']}" for fault in grave for node in fault["nodes"]]
 
-    return found
+    return find

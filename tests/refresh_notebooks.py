@@ -27,9 +27,9 @@ KEPT = ("tags", "jupyter", "alt")  # of a cell's metadata; `alt`: a text for eac
 def clean(notebook: NotebookNode) -> None:
     """Drop everything that changes from run to run or that only works in a live session."""
     notebook.metadata = nbformat.from_dict(
-        {
-            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-            "language_info": {"name": "python"},
+        {  # as JupyterLab writes it, so that a notebook that was merely opened has no changes to be saved
+            "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
+            "language_info": notebook.metadata.get("language_info", {"name": "python"}),
         }
     )
     notebook.nbformat_minor = 5

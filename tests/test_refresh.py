@@ -64,7 +64,6 @@ def test_clean_removes_what_changes_from_run_to_run():
         "stderr",
         "50%",
         "2026",
-        "3.12.1",
         "my-env",
         "needs_background",
         "editable",
@@ -83,6 +82,7 @@ def test_clean_keeps_what_a_reader_sees():
     assert first.outputs[0].text == "ab\n"  # cut in two by the progress bar that went
     assert first.outputs[1].data == {"image/png": "iVBORw0KGgo=", "text/plain": "<Figure>"}
     assert notebook.metadata.kernelspec.name == "python3"
+    assert notebook.metadata.language_info == {"name": "python", "version": "3.12.1"}
     assert second.outputs == []
 
 

@@ -1,6 +1,5 @@
 """A real JupyterLab on this machine, with copies of the notebooks, for tests that use it as a reader does."""
 
-import contextlib
 import json
 import os
 import secrets
@@ -9,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import nbformat
 import pytest
@@ -24,10 +24,10 @@ SETTINGS = {
 
 
 class Book:
-    """A notebook that is open: its `tab`, and what the tab complains about (see `open_page`)."""
+    """A notebook that is open: its `tab`, what the tab complains about (see `open_page`), and the file's `path`."""
 
-    def __init__(self, tab, complaints: list[str]) -> None:
-        self.tab, self.complaints = tab, complaints
+    def __init__(self, tab, complaints: list[str], path: Path) -> None:
+        self.tab, self.complaints, self.path = tab, complaints, path
         tab.wait_for_selector(".jp-Notebook .jp-CodeCell .cm-content")
         tab.locator("#jp-main-statusbar", has_text=" | Idle").wait_for()  # a cell run before asks for a kernel
 
@@ -41,32 +41,60 @@ class Book:
         for name in names[1:]:
             self.tab.locator(".lm-Menu-item").filter(has=self.tab.locator(f".lm-Menu-itemLabel:text-is('{name}')")).click()
 
+    def start_all(self) -> None:
+        """Begin to run every cell, as a reader does."""
+        self._watch()
+        self.menu("Run", "Run All Cells")
+
     def run_all(self) -> None:
-        """Run every cell, as a reader does, and wait until the run has come to its end, wherever that is."""
-        with self._waiting_for(self.tab.locator(".jp-CodeCell").last):
-            self.menu("Run", "Run All Cells")
+        """Run every cell, and wait until the run has come to its end, wherever that is."""
+        self.start_all()
+        self.wait()
 
     def run(self, cell) -> None:
         """Run this cell by keyboard, and wait for its end."""
         cell.locator(".cm-content").click()
-        with self._waiting_for(cell):
-            self.tab.keyboard.press("Control+Enter")
+        self._watch()
+        self.tab.keyboard.press("Control+Enter")
+        self.wait()
 
-    @contextlib.contextmanager
-    def _waiting_for(self, cell):
-        """Wait for a run that includes `cell` to have begun (its prompt was a star, however shortly) and ended."""
-        prompt = cell.locator(".jp-InputPrompt").element_handle()
-        prompt.evaluate(
-            """prompt => new MutationObserver((_, watch) => {
-                 if (prompt.textContent.includes("*")) { prompt.dataset.begun = "yes"; watch.disconnect(); }
-               }).observe(prompt, {childList: true, characterData: true, subtree: true})"""
+    def _watch(self) -> None:
+        """Note when prompts become stars, however shortly: then the run has begun."""
+        self.tab.evaluate(
+            """() => {
+                 const prompts = document.getElementsByClassName("jp-InputPrompt");
+                 window.running = () => [...prompts].some(prompt => prompt.textContent.includes("*"));
+                 window.begun = false;
+                 new MutationObserver((_, watch) => { if (window.begun ||= running()) watch.disconnect(); })
+                   .observe(document.body, {childList: true, characterData: true, subtree: true});
+               }"""
         )
-        yield
-        self.tab.wait_for_function("prompt => prompt.dataset.begun", arg=prompt)
-        self.tab.wait_for_function(
-            "() => ![...document.querySelectorAll('.jp-InputPrompt')].some(p => /[*]/.test(p.textContent))"
-        )
-        prompt.evaluate("prompt => delete prompt.dataset.begun")
+
+    def wait(self) -> None:
+        """Wait for the end of the run that was begun."""
+        self.tab.wait_for_function("() => window.begun && !running()")
+
+    def write(self, cell, source: str) -> None:
+        """Put `source` in place of what the cell holds, by keyboard."""
+        cell.locator(".cm-content").click()
+        self.tab.keyboard.press("Control+a")
+        self.tab.keyboard.insert_text(source)
+
+    def dirty(self) -> bool:
+        """Whether the notebook has changes that are not saved."""
+        return self.tab.locator(".lm-TabBar-tab.jp-mod-dirty").count() > 0
+
+    def save(self) -> dict:
+        """Save by the menu; returns what the file holds then."""
+        before = self.path.stat().st_mtime_ns
+        self.menu("File", "Save Notebook")
+        while self.path.stat().st_mtime_ns == before or self.dirty():
+            self.tab.wait_for_timeout(100)
+        return json.loads(self.path.read_text("utf-8"))
+
+    def close(self) -> None:
+        """Close the tab; the kernel goes on."""
+        self.tab.context.close()
 
     def errors(self) -> list[str]:
         """What cells say that did not run to their end."""
@@ -87,12 +115,22 @@ class Lab:
         nbformat.write(new_notebook(cells=cells, metadata=kernel), self.folder / name)
         return name
 
+    def stop_kernels(self) -> None:
+        """Shut all kernels down, as somebody does who stops JupyterLab."""
+        for kernel in self._ask("GET", "api/kernels"):
+            self._ask("DELETE", f"api/kernels/{kernel['id']}")
+
+    def _ask(self, method: str, what: str):
+        asked = Request(self.address + what, method=method, headers={"Authorization": f"token {self.token}"})
+        with urlopen(asked) as answer:
+            return json.loads(answer.read() or "null")
+
     def open(self, open_page, name: str, **how) -> Book:
         """The notebook in a tab of its own, its kernel idle; `open_page` is the fixture, `how` goes to it."""
         tab, complaints = open_page(self.address, **how)
         tab.set_default_timeout(PATIENCE)
         tab.goto(f"{self.address}lab/workspaces/{secrets.token_hex(4)}/tree/{name}?token={self.token}")
-        return Book(tab, complaints)
+        return Book(tab, complaints, self.folder / name)
 
 
 @pytest.fixture(scope="session")
