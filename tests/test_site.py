@@ -313,7 +313,7 @@ def test_a_page_with_something_to_move_stays_light(site, notebook):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("name", ["index", "notebooks/01_theory", "notebooks/04_attack", "notebooks/glossary"])
 def test_axe_finds_nothing_grave(open_page, served, faults_of_access, name, scheme):
-    tab, _ = open_page(served, scheme=scheme)  # axe-core looks for style sheets where there are none: no complaint of the page
+    tab, _ = open_page(served, scheme=scheme)  # axe-core asks for style sheets where there are none: not the page
     tab.goto(f"{served}{name}.html")
     assert faults_of_access(tab, "html") == []
 
