@@ -141,8 +141,8 @@ def test_an_exercise_is_answered_wrongly_and_then_rightly(theory):
     assert verdict.inner_text().startswith("✓ exercise 1.2")
 
 
-def test_nobody_is_kept_from_what_the_course_shows(theory, faults):
-    assert not faults(theory.tab, ".mia-drawing", ".jupyter-widgets")
+def test_nobody_is_kept_from_what_the_course_shows(theory, faults_of_access):
+    assert not faults_of_access(theory.tab, ".mia-drawing", ".jupyter-widgets")
 
 
 def test_a_notebook_that_was_saved_opens_with_its_last_pictures(lab, open_page, theory):
@@ -171,7 +171,7 @@ def test_notebook_02_runs_from_start_to_end(training):
     assert slider.drawn("−10.0") != before
 
 
-def test_two_sliders_what_they_print_and_what_they_raise(lab, open_page, faults):
+def test_two_sliders_what_they_print_and_what_they_raise(lab, open_page, faults_of_access):
     book = lab.open(
         open_page,
         lab.write(
@@ -196,4 +196,4 @@ def test_two_sliders_what_they_print_and_what_they_raise(lab, open_page, faults)
     why.range.press("ArrowLeft")
     why.drawn("−0.5")
     assert not why.error.is_visible() and not book.complaints
-    assert not faults(book.tab, ".mia-drawing")
+    assert not faults_of_access(book.tab, ".mia-drawing")

@@ -87,8 +87,8 @@ def test_arrow_keys_move_the_star_and_not_the_selection_of_cells(book):
     assert not book.errors() and not book.complaints
 
 
-def test_axe_finds_nothing_grave_in_the_star(book, faults):
-    assert faults(book.tab, ".mia-star") == []
+def test_axe_finds_nothing_grave_in_the_star(book, faults_of_access):
+    assert faults_of_access(book.tab, ".mia-star") == []
 
 
 def test_when_the_kernel_is_gone_the_star_does_not_pretend(book):
