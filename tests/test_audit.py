@@ -672,6 +672,7 @@ def test_shadows_from_a_file_and_strict(tmp_path, capsys):
     assert main([shifted, "--at-fpr", "0.05", "--fail-above-tpr", "0.9"]) == 0
     assert "WARNING" in capsys.readouterr().out
     assert main([shifted, "--at-fpr", "0.05", "--fail-above-tpr", "0.9", "--strict"]) == 2
+    assert main([shifted, "--at-fpr", "0.05", "--strict"]) == 2, "without a gate, too"
 
 
 @pytest.mark.parametrize("error", [TypeError, ValueError, KeyError])

@@ -132,6 +132,17 @@ def test_every_form_comes_back_as_it_went_in(name, drawn):
         assert found[array].tolist() == values.tolist(), array
 
 
+def test_answers_of_a_dozen_classes_stand_in_the_order_of_the_classes_and_features_in_that_of_the_file(tmp_path):
+    z, x = np.arange(36.0).reshape(3, 12), np.arange(6.0).reshape(3, 2)
+    columns = {"label": np.array([0, 11, 2]), "is_member": np.array([1, 0, 1]), "x_b": x[:, 0], "x_a": x[:, 1]}
+    columns |= {f"z_{c}": z[:, c] for c in (10, 2, 0, 11, 1, 9, 3, 4, 8, 5, 7, 6)}
+    rows = [",".join(columns), *(",".join(map(str, row)) for row in zip(*columns.values()))]
+    (tmp_path / "a.csv").write_text("\n".join(rows))
+    found = load(tmp_path / "a.csv")
+    np.testing.assert_array_equal(found["logits"], z)
+    np.testing.assert_array_equal(found["features"], x)
+
+
 def test_one_audit_for_all_forms(tmp_path, capsys):
     in_npz(tmp_path / "a.npz")
     in_folder(tmp_path / "b")

@@ -361,3 +361,16 @@ def test_the_default_floor_is_a_tenth_of_the_smallest_positive_probability():
         p = np.array([[1.0, 0.0], [smallest, 1 - smallest], [0.5, 0.5], [0.4, 0.6]])
         found = target_answers(None, p, None, None, (y, is_member), None)
         assert found.floor == pytest.approx(floor) and found.logits.min() == pytest.approx(np.log(floor))
+
+
+def test_a_leak_in_one_group_that_no_attack_sees_over_all_is_evidence():
+    rng = np.random.default_rng(0)
+    n = 16_000
+    y, is_member = rng.integers(0, 2, n), rng.permutation(np.arange(n) < n // 2)
+    group = np.where(np.arange(n) < 300, "few", "most")
+    phi = rng.normal(1, 1, n) + 1.5 * (is_member & (group == "few"))
+    z = np.stack([np.zeros(n), (2 * y - 1) * phi], axis=1)
+    report = audit(y, is_member, logits=z, group=group, settings=Settings(at_fpr=0.1))
+    assert report.status == "evidence" and "in a part of the data, none over all" in report.verdict
+    assert not any(measuring.above_chance(found, report.level) for found in report.attacks.values())
+    assert [s.value for s in report.slices if s.above_chance] == ["few"]

@@ -293,3 +293,16 @@ def test_signals_of_the_same_name_are_told_apart():
     scaled = [lambda z, y, k=k: k * signals.hinge(z, y) for k in (1, 2)]
     one, other = (bank.signal(signal) for signal in scaled)
     np.testing.assert_array_equal(other, 2 * one)
+
+
+def test_thresholds_for_each_class_are_those_of_the_class_over_all_shadows():
+    """Three shadows and three classes on scales of their own: each threshold is the best for its class's answers."""
+    rng = np.random.default_rng(0)
+    labels, mask = rng.integers(0, 3, 200), rng.random((3, 200)) < 0.5
+    logits = np.zeros((3, 200, 3))
+    logits[:, np.arange(200), labels] = 10 * labels + mask + rng.normal(size=(3, 200)) / 2
+    bank = ShadowBank(logits, mask, labels)
+    attack = attacks.ThresholdAttack(signals.hinge, per_class=True).fit(bank)
+    for c in range(3):
+        values, truth = bank.signal(signals.hinge)[:, labels == c].ravel(), mask[:, labels == c].ravel()
+        assert attack.thresholds_[c] == metrics.best_threshold(values, truth)

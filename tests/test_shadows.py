@@ -210,8 +210,8 @@ def test_whatever_matters_changes_the_folder(cache, digits, change):
 
 def test_data_changes_the_folder(cache, digits):
     farm(digits, 1)
-    train_shadows(1, digits.images * 0.5, digits.labels, model=Tiny, epochs=2, n_jobs=1, progress=False)
-    train_shadows(1, digits.images, 9 - digits.labels, model=Tiny, epochs=2, n_jobs=1, progress=False)
+    farm(ImageSet(digits.images * 0.5, digits.labels, "half as dark"), 1)
+    farm(ImageSet(digits.images, 9 - digits.labels, "relabelled"), 1)
     assert len(list(cache.glob("shadows/*"))) == 3
 
 
