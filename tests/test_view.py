@@ -357,28 +357,15 @@ def test_start_must_lie_on_the_slider(shown, start):
     assert not shown
 
 
-def test_two_sliders_are_swept_at_the_start_and_at_the_corners(monkeypatch, shown):
-    monkeypatch.setenv("MIA_SWEEP_SLIDERS", "1")
+def test_two_sliders_on_one_figure(shown):
     calls = []
-
-    def draw(first, second):
-        calls.append((first, second))
-        plt.figure()
-
-    widgets.sliders(draw, low=(1, 5), high=(3, 9), step=(1, 1), start=(2, 8), names=("a", "b"))
-    assert calls == [(2, 8), (1, 5), (1, 9), (3, 5), (3, 9), (2, 8)]
-    assert plt.get_fignums() == [], "no figures are left"
+    widgets.Drawing(
+        lambda *places: calls.append(places), {"a": {"1": 1, "2": 2}, "b": {"x": "x", "y": "y"}}, (2, "x")
+    ).show()
     (both,) = shown
-    assert both.names == ["a", "b"] and both.stops == [["1", "2", "3"], ["5", "6", "7", "8", "9"]]
-    both.asked = [2, 0]
-    assert calls[-1] == (3, 5) and both.shown == [2, 0]
-
-
-@pytest.mark.parametrize("start", [(2, 0), (0, -1), (0, float("nan"))])
-def test_both_starts_must_lie_on_their_sliders(shown, start):
-    with pytest.raises(ValueError, match="start must lie between 0 and 1"):
-        widgets.sliders(print, low=(0, 0), high=(1, 1), step=(0.1, 0.1), start=start, names=("a", "b"))
-    assert not shown
+    assert calls == [(2, "x")] and both.names == ["a", "b"] and both.stops == [["1", "2"], ["x", "y"]]
+    both.asked = [0, 1]
+    assert calls[-1] == (1, "y") and both.shown == [0, 1]
 
 
 def test_a_slider_over_stops_tries_all_of_them_and_shows_their_names(monkeypatch, shown):

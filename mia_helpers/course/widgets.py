@@ -7,7 +7,6 @@ import traceback
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from functools import cache
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,6 @@ from matplotlib.figure import Figure
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
-Pair = tuple[float, float]
-
 
 def slider(draw: Callable[[float], object], *, low: float, high: float, step: float, start: float, name: str) -> None:
     """Show a slider that calls `draw(value)`, a function that draws one figure.
@@ -38,21 +35,6 @@ def slider(draw: Callable[[float], object], *, low: float, high: float, step: fl
     values = _values(low, high, step, start)
     _sweep(draw, [(low,), (start,), (high,)])
     Drawing(draw, {name: values}, (start,)).show()
-
-
-def sliders(
-    draw: Callable[[float, float], object], *, low: Pair, high: Pair, step: Pair, start: Pair, names: tuple[str, str]
-) -> None:
-    """Show two sliders that call `draw(first, second)`; each argument is a pair, first slider first.
-
-    With `MIA_SWEEP_SLIDERS` set `draw` is first tried at the start and at the four corners.
-
-    Raises:
-        ValueError: a `start` is not between its `low` and `high`, or a `step` is not above 0.
-    """
-    values = [_values(*setting) for setting in zip(low, high, step, start)]
-    _sweep(draw, [start, *product(*zip(low, high))])
-    Drawing(draw, dict(zip(names, values)), start).show()
 
 
 def stops(draw: Callable[[Any], object], *, options: Sequence[str | float], start: str | float, name: str) -> None:
