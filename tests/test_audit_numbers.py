@@ -15,7 +15,7 @@ from mia_helpers import attacks, metrics, signals
 from mia_helpers.audit import References, Settings, audit, controls, measuring, page
 from mia_helpers.audit.answers import target_answers
 from mia_helpers.audit.examples import Examples, People, draw
-from mia_helpers.audit.report import MIN_IN_SLICE, shown
+from mia_helpers.audit.report import MIN_IN_SLICE, rounded_up, shown
 from mia_helpers.bank import ShadowBank
 
 N, N_MEMBERS, N_SHADOWS, DELTA, CONFIDENCE, AT_FPR = 240, 90, 6, 0.001, 0.9, 0.2
@@ -341,6 +341,9 @@ def test_json_and_tables_put_each_figure_under_its_name(report):
         assert written["auc"]["value"] == found.auc.value and written["advantage"]["low"] == found.advantage.low
         assert written["accuracy"]["high"] == found.accuracy.high
         assert [rate["value"] for rate in written["tpr_at_fpr"]] == [r.value for r in found.tpr_at_fpr.values()]
+    sizes = f"{N_MEMBERS} members, {N - N_MEMBERS} non-members, 3 classes, {report.n_shadows} shadows"
+    smallest = f"Smallest false-positive rate supported: {rounded_up(10 / (N - N_MEMBERS))}."
+    assert all(text in form for text in (sizes, smallest) for form in (report.to_markdown(), report.summary()))
     for c, row in zip(report.controls, controls_.rows):
         assert row[:3] == (c.name, shown(c.auc), "passed" if c.passed else "FAILED")
 
@@ -374,3 +377,15 @@ def test_a_leak_in_one_group_that_no_attack_sees_over_all_is_evidence():
     assert report.status == "evidence" and "in a part of the data, none over all" in report.verdict
     assert not any(measuring.above_chance(found, report.level) for found in report.attacks.values())
     assert [s.value for s in report.slices if s.above_chance] == ["few"]
+
+
+def test_lots_go_with_all_that_an_example_is_and_not_with_its_place():
+    rng = np.random.default_rng(0)
+    columns = [rng.normal(size=50), rng.integers(0, 2, 50), np.arange(50) < 20]  # the last ones say little
+    order, drawn = rng.permutation(50), []
+    for rows in (np.arange(50), order):
+        of_rows = [column[rows] for column in columns]
+        examples = draw(Examples.of(np.zeros(50, int), of_rows[-1]), of_rows, np.random.default_rng(1))
+        drawn.append(examples.people.lots)
+    np.testing.assert_array_equal(drawn[0][order], drawn[1])
+    assert len(set(drawn[0])) == 50
