@@ -77,7 +77,7 @@ def test_arrow_keys_move_the_star_and_not_the_selection_of_cells(book):
     before, here = active(), tab.locator(SAYS).inner_text()
     x, y = (float(n.replace("−", "-")) for n in re.search(r"at (\S+) and (\S+)\.", here).groups())
     for keys, step in ((("ArrowRight", "ArrowUp"), 0.2), (("Shift+ArrowLeft", "Shift+ArrowDown"), -0.05)):
-        x, y = x + step, y + step
+        x, y = (round(value + step, 2) + 0.0 for value in (x, y))  # + 0.0: no minus before a zero
         for key in keys:
             tab.keyboard.press(key)
         says(tab, f"at {x:+.2f} and {y:+.2f}".replace("-", "−"))
