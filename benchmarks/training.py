@@ -10,14 +10,13 @@ their ratios, and what share of this machine's one-thread matrix-product speed (
 the small one of the shadows,
 
 (c) how much of a loop's CPU time is work that cannot be left out: one step's operators (batch, forward, loss, backward,
-    fused AdamW), recorded once and called again and again in a bare loop, without layers, autograd or optimiser around them,
-    against `train_classifier` and the naive loop; all with one thread.
+    fused AdamW), traced once, then called one after another on each batch, with no layers, autograd or optimiser around,
+    against `train_classifier` from start to end and the naive loop; all with one thread.
 
 All train on the same digits and take turns; medians are reported. Images per CPU-second, and shares, hold on a busy machine
-too. What it costs to call an operator at all counts as work in (c): some 40 calls a step.
+too. What it costs to call an operator at all counts as work in (c): some 80 calls a step, half of which compute nothing.
 """
 
-import contextlib
 import os
 import statistics
 import sys
@@ -28,7 +27,8 @@ from multiprocessing import get_context
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.func import functional_call
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
@@ -101,49 +101,42 @@ def ours(n_processes: int) -> tuple[float, float, float]:
     return n / wall, n / cpu, (before + matmul_speed()) / 2
 
 
-class Recorder(TorchDispatchMode):
-    """Keeps each operator that is called in its context, with its arguments; not those that only look at memory anew."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.calls: list[tuple] = []
-
-    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
-        if not operator.is_view and operator.namespace == "aten":
-            self.calls.append((operator, args, kwargs or {}))
-        return operator(*args, **(kwargs or {}))
-
-
 def bare(data: ImageSet, n_steps: int, network: type[nn.Module]) -> float:
-    """Images per CPU-second of one training step's operators alone."""
+    """Images per CPU-second of a training step's operators alone."""
     keep_freed_memory()
     images, size = data.images.contiguous(memory_format=torch.channels_last), SETTINGS["batch_size"]
     model = network().to(memory_format=torch.channels_last).train()
-    optimiser = torch.optim.AdamW(model.parameters(), lr=SETTINGS["lr"], weight_decay=0.0, fused=True)
-    with flushed_denormals():
-        for context in (contextlib.nullcontext(), recorder := Recorder()):  # Adam's state is made in the first step
-            optimiser.zero_grad()
-            batch = torch.randperm(len(images))[:size]
-            with context:
-                F.cross_entropy(model(images[batch]), data.labels[batch]).backward()
-                optimiser.step()
-        with torch.no_grad():
-            for i in range(n_steps + 5):
-                if i == 5:
-                    start = time.process_time()
-                for operator, args, kwargs in recorder.calls:
-                    operator(*args, **kwargs)
-            return n_steps * size / (time.process_time() - start)
+    names, weights = zip(*((name, p.detach()) for name, p in model.named_parameters()))
+    averages, squares = ([torch.zeros_like(w) for w in weights] for _ in range(2))
+    counts = [torch.zeros(()) for _ in weights]
+
+    def step(batch: torch.Tensor) -> None:
+        moving = [w.detach().requires_grad_() for w in weights]
+        loss = F.cross_entropy(functional_call(model, dict(zip(names, moving)), images[batch]), data.labels[batch])
+        gradients = torch.autograd.grad(loss, moving)
+        torch._foreach_add_(counts, 1)
+        settings = {"lr": SETTINGS["lr"], "beta1": 0.9, "beta2": 0.999, "weight_decay": 0.0, "eps": 1e-8}
+        torch._fused_adamw_(weights, gradients, averages, squares, [], counts, amsgrad=False, maximize=False, **settings)
+
+    with flushed_denormals(), torch.no_grad():
+        with torch.enable_grad():
+            operators = make_fx(step)(torch.arange(size))
+        for i in range(n_steps + 5):
+            if i == 5:  # warm
+                start = time.process_time()
+            operators(torch.randperm(len(images))[:size])
+        assert counts[0] == n_steps + 6
+        return n_steps * size / (time.process_time() - start)
 
 
-def shares(network: type[nn.Module]) -> tuple[float, float]:
+def shares(network: type[nn.Module], epochs: int) -> tuple[float, float]:
     """What share of the CPU time of (our loop, the naive loop) the step's operators take; in this worker, one thread."""
     data = digits()
-    settings, n_steps = SETTINGS | {"epochs": EPOCHS}, EPOCHS * len(data) // SETTINGS["batch_size"]
+    n_steps = epochs * len(data) // SETTINGS["batch_size"]
     before = bare(data, n_steps, network)
     start = time.process_time()
-    train_classifier(network(), data, **settings)
-    loop = EPOCHS * len(data) / (time.process_time() - start)
+    train_classifier(network(), data, epochs=epochs, **SETTINGS)
+    loop = epochs * len(data) / (time.process_time() - start)
     operators = (before + bare(data, n_steps, network)) / 2
     return loop / operators, naive(data, EPOCHS, network)[1] / operators
 
@@ -178,7 +171,7 @@ def main() -> None:
                 row.append([sum(wall), statistics.mean(cpu), statistics.mean(cpu) * flops / statistics.mean(peak)])
             results.append(row)
             for network, rows in of_loops.items():
-                rows.append(pool.submit(shares, network).result())
+                rows.append(pool.submit(shares, network, EPOCHS if network is ClassifierModel else 4 * EPOCHS).result())
             print("  ", "  ".join(f"{rate:5.0f}" for rate, _, _ in row), flush=True)
     medians = [[statistics.median(values) for values in zip(*rows)] for rows in zip(*results)]
     names = (f"(a) naive, {torch.get_num_threads()} threads", "(b) ours, one process", "(b) ours, two processes")
