@@ -350,7 +350,7 @@ def test_05_tables_have_each_defences_own_figures():
         assert table.loc[name, "accuracy"] == str(mean(m.accuracy)) and table.loc[name, "gap"] == str(mean(m.gap))
         for attack, found in verdicts[name].items():
             assert table.loc[name, f"AUC, {attack}"] == str(mean(found["AUC"]))
-    table = run("05", names, "def strongest(name)")
+    table = run("05", names, "def strongest(name)", "pd.DataFrame(table).T.astype(str)")
     for name, m in models.items():
         best = max(verdicts[name], key=lambda attack: verdicts[name][attack]["AUC"].mean())
         row = table.loc[name]
