@@ -483,7 +483,7 @@ def test_07_the_summary_has_each_defences_own_figures_and_masks_their_own_cost()
         for name, best in names_.items()
     }
     leaks = {name: v.auc[v.strongest] for name, v in verdicts.items()}
-    table = run("07", {"verdicts": verdicts, "leaks": leaks}, "share = {name: (leak[0]")
+    table = run("07", {"verdicts": verdicts, "base": verdicts["none"], "leaks": leaks}, "share = {name: (leak[0]")
     for name, v in verdicts.items():  # the first of the draws is the value itself
         row, best = table.loc[name], v.strongest
         assert row["strongest attack"] == best and row["its TPR at 1 % FPR"] == f"{v.tpr[best][0]:.3f}"
