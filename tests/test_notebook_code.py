@@ -350,7 +350,7 @@ def test_05_tables_have_each_defences_own_figures():
         assert table.loc[name, "accuracy"] == str(mean(m.accuracy)) and table.loc[name, "gap"] == str(mean(m.gap))
         for attack, found in verdicts[name].items():
             assert table.loc[name, f"AUC, {attack}"] == str(mean(found["AUC"]))
-    table = run("05", names, "def strongest(name)")
+    table = run("05", names, "def strongest(name)", "pd.DataFrame(table).T.astype(str)")
     for name, m in models.items():
         best = max(verdicts[name], key=lambda attack: verdicts[name][attack]["AUC"].mean())
         row = table.loc[name]
@@ -472,21 +472,24 @@ def test_07_promises_for_a_swap_are_of_two_steps():
 
 
 def test_07_the_summary_has_each_defences_own_figures_and_masks_their_own_cost():
-    rng, estimate = np.random.default_rng(0), metrics.Draws.estimate
+    rng = np.random.default_rng(0)
     names_ = {"none": "loss threshold", "dropout": "LiRA"}  # and the strongest attack
 
     def draws():
         return {attack: rng.random(200) for attack in ("LiRA", "loss threshold")}
 
-    verdicts = {name: SimpleNamespace(auc=draws(), tpr=draws(), strongest=best) for name, best in names_.items()}
-    picture = {name: (estimate(rng.random(200)), estimate(verdicts[name].auc[verdicts[name].strongest])) for name in names_}
-    names = {"verdicts": verdicts, "base": verdicts["none"], "estimate": estimate, "picture": picture}
-    table = run("07", names, "change = {name: v.auc")
-    for name, v in verdicts.items():
-        row = table.loc[name]
-        assert row["accuracy"] == str(picture[name][0]) and row["its AUC"] == str(estimate(v.auc[v.strongest]))
-        assert row["its TPR at 1 % FPR"] == str(estimate(v.tpr[v.strongest])) and row["strongest attack"] == v.strongest
-        assert row["change of LiRA's AUC"] == str(estimate(v.auc["LiRA"] - verdicts["none"].auc["LiRA"]))
+    verdicts = {
+        name: SimpleNamespace(accuracy=rng.random(200), auc=draws(), tpr=draws(), strongest=best)
+        for name, best in names_.items()
+    }
+    leaks = {name: v.auc[v.strongest] for name, v in verdicts.items()}
+    table = run("07", {"verdicts": verdicts, "base": verdicts["none"], "leaks": leaks}, "share = {name: (leak[0]")
+    for name, v in verdicts.items():  # the first of the draws is the value itself
+        row, best = table.loc[name], v.strongest
+        assert row["strongest attack"] == best and row["its TPR at 1 % FPR"] == f"{v.tpr[best][0]:.3f}"
+        assert row["accuracy"] == f"{v.accuracy[0]:.3f}" and row["its AUC"] == f"{v.auc[best][0]:.3f}"
+        lead = (v.auc[best][0] - 0.5) / (verdicts["none"].auc["loss threshold"][0] - 0.5)
+        assert row["lead left"] == f"{lead:.0%}"
     logits, labels, mask = rng.normal(size=(4, 50, 10)), rng.integers(0, 10, 50), rng.random((4, 50)) < 0.5
     masked = {"top 1": masks.top_k(logits, 1), "rounded": masks.round_probabilities(logits, 1)}
     table = run("07", {"logits": logits, "labels": labels, "mask": mask, "masked": masked}, "truth = np.eye(10)[labels]")
