@@ -585,7 +585,7 @@ def test_09_agreement_is_counted_on_digits_that_neither_was_trained_on():
         "logits": {"targets": target_z, "shadows": z},
         "shadow_members": mask,
         "target_members": members,
-        "kinds": ["k"],
+        "LIRA": ["k"],
     }
     names |= {
         "banks": {"w": SimpleNamespace(logits=z[:, ::-1], member_mask=mask)},

@@ -52,7 +52,7 @@ def stops(draw: Callable[[Any], object], *, options: Sequence[str | float], star
     Drawing(draw, {name: values}, (start,)).show()
 
 
-def fold(summary: str, shown: object) -> None:
+def fold(summary: str, shown: Any) -> None:
     """Display something that has an HTML form behind a line that unfolds it; as text there is the line, and its text.
 
     Args:
