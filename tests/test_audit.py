@@ -2,6 +2,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import jsonschema
@@ -84,7 +85,7 @@ def test_noise_with_reference_models_gives_no_evidence():
 def test_planted_leak_is_found_and_not_called_safe_or_proved():
     y, is_member, z = outputs(0, 1000, leak=2)
     report = audit(y, is_member, logits=z, at_fpr=0.05)
-    assert report.status == EVIDENCE and report.verdict.startswith("Evidence of leakage: ")
+    assert report.status == EVIDENCE and report.verdict.startswith("Evidence of leakage, from an AUC of ")
     assert report.attacks["loss"].auc.low > 0.5
     assert set(report.attacks) == {
         "gap",
@@ -358,19 +359,42 @@ def test_a_floor_is_used_or_refused():
 def test_the_verdict_names_the_attacks_that_carry_the_evidence(n_leaks):
     y, is_member, z = outputs(0, 1000, leak=2)
     report = audit(y, is_member, logits=z, at_fpr=0.05)
-    assert "The evidence" not in report.verdict  # it is the strongest attack's
+    area = {name: f"an AUC of {found.auc} ({name})" for name, found in report.attacks.items()}
+    assert report.verdict.startswith(f"Evidence of leakage, from {area[report.strongest]}. The strongest of ")
+    assert report.verdict.count("an AUC of") == 1  # the strongest attack's is not said twice
     others = [name for name in report.attacks if name != report.strongest]
     leaks = others[:n_leaks]
     verdict = words.verdict(report, leaks)
-    named = [name for name in report.attacks if f"{name} (AUC {report.attacks[name].auc})" in verdict]
+    named = [name for name in others if area[name] in verdict]
     assert len(named) == min(3, n_leaks) and set(named) <= set(leaks)
+    assert f"{report.strongest}, has a TPR" in verdict and f" there and {area[report.strongest].split(' (')[0]}" in verdict
     if n_leaks:
-        rest = words.verdict(report, [*leaks, report.strongest])
-        said = re.search(r" The evidence is not this attack's but that of .*?\)( and \d more)?\.", verdict)
-        assert verdict.replace(said[0], "") == rest and (said[1] or "") == (" and 2 more" if n_leaks == 5 else "")
+        rest = words.verdict(report, [*leaks, report.strongest])  # then the strongest's alone is named
+        assert rest == report.verdict
+        said = re.match(r"Evidence of leakage, from (.*?\)( and \d more)?)\. The strongest", verdict)
+        assert (said[2] or "") == (" and 2 more" if n_leaks == 5 else "")
         assert min(report.attacks[name].auc.low for name in named) >= max(
             [report.attacks[name].auc.low for name in set(leaks) - set(named)], default=0
         )
+
+
+def test_the_verdict_says_whether_the_rate_alone_would_exclude_guessing():
+    y, is_member, z = outputs(0, 1000, leak=2)
+    report = audit(y, is_member, logits=z, at_fpr=0.05)
+    name, doubt = report.strongest, "(guessing: 50 of both, which the interval of the TPR does not exclude)"
+
+    def with_tpr(low):
+        rates = {0.05: replace(report.tpr, low=low)}
+        return replace(report, attacks=report.attacks | {name: replace(report.attacks[name], tpr_at_fpr=rates)})
+
+    assert doubt in words.verdict(with_tpr(low=0.05), [name])
+    assert "(guessing: 50 of both)" in words.verdict(with_tpr(low=0.051), [name])
+    low = with_tpr(low=0.051).attacks[name]
+    by_rate = replace(low, auc=replace(low.auc, low=0.5))  # above chance at some rate, but not by the AUC
+    report = replace(report, attacks=report.attacks | {name: by_rate})
+    verdict = words.verdict(report, [name])
+    assert verdict.startswith(f"Evidence of leakage, from a TPR too high for luck ({name}). ")
+    assert f" there and an AUC of {by_rate.auc}: it names" in verdict
 
 
 @pytest.mark.parametrize(

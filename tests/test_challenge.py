@@ -286,3 +286,23 @@ def test_attacks_on_the_sealed_targets_are_told_why(monkeypatch, capsys, m, atta
 def test_what_is_possible_is_told_why(capsys, possible, said):
     exercises.exercise_11_3(possible)
     assert said in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("one_raised", "said"),
+    [
+        (lambda m, n: None, "not attempted"),
+        (lambda m, n: (0.5 + 0.5 / m, 0.5 - 0.5 / n), "✓ exercise 11.4"),
+        (lambda m, n: [0.5 + 0.5 / m, 0.5 - 0.5 / n], "✓ exercise 11.4"),
+        (
+            lambda m, n: (0.5 + 0.5 / n, 0.5 - 0.5 / m),
+            "2 members and 4 others, a member raised: the AUC is 0.7500, you say 0.6250",
+        ),
+        (lambda m, n: (0.5 + 0.5 / m, 0.5 - 0.5 / m), "2 members and 4 others, a non-member raised: the AUC is 0.3750"),
+        (lambda m, n: (0.75, 0.375), "3 members and 3 others"),
+        (lambda m, n: (0.5 + 0.5 / m,), "it stops"),
+    ],
+)
+def test_what_one_raised_score_gives_away_is_told_why(capsys, one_raised, said):
+    exercises.exercise_11_4(one_raised)
+    assert said in capsys.readouterr().out

@@ -588,7 +588,7 @@ def test_09_agreement_is_counted_on_digits_that_neither_was_trained_on():
         "logits": {"targets": target_z, "shadows": z},
         "shadow_members": mask,
         "target_members": members,
-        "kinds": ["k"],
+        "LIRA": ["k"],
     }
     names |= {
         "banks": {"w": SimpleNamespace(logits=z[:, ::-1], member_mask=mask)},
@@ -611,6 +611,7 @@ def test_10_the_audited_models_saw_the_members_and_the_canaries_whose_coin_said_
 
     def audit(labels, is_member, **rest):
         given.append((np.asarray(labels), np.asarray(is_member), rest))
+        return SimpleNamespace(summary=lambda: "")
 
     target = SimpleNamespace(members=images_of(30), non_members=images_of(50, 1), model=None)
     names = {"classic": SimpleNamespace(experiment=lambda who: target), "audit": audit}
@@ -874,7 +875,7 @@ def test_10_bounds_are_at_the_accountants_delta():
     birds = SimpleNamespace(coins=coins, scores=lambda model: sure[model])
     models = {"plain": SimpleNamespace(model="plain"), "private": SimpleNamespace(model="DP-SGD", epsilon=8.0)}
     names = models | {"birds": birds, "DELTA": 1e-3}
-    run("10", names, "perfect = birds.coins", "numbers = [20, 50, 100")
+    run("10", names, "perfect = birds.coins", "shown = {}", "numbers = [20, 50, 100")
     everyone = {"all guesses right": names["perfect"]} | sure
     for name, scores in everyone.items():
         assert names["shown"][name] == metrics.one_run_epsilon(scores, coins, guesses=200, delta=1e-3)

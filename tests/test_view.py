@@ -11,6 +11,7 @@ matplotlib.use("Agg")
 import ipywidgets
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from ipywidgets.widgets.widget import _instances
 from matplotlib.axes import Axes
@@ -513,3 +514,13 @@ def test_exercise_does_not_swallow_the_stop_button():
 
     with pytest.raises(KeyboardInterrupt):
         checks.exercise("2.1", interrupted, "done")
+
+
+def test_a_fold_hides_the_page_behind_its_line_and_is_text_elsewhere(monkeypatch):
+    shown = []
+    monkeypatch.setattr(widgets, "display", lambda bundle, raw: shown.append(bundle))
+    widgets.fold("all of it <here>", pd.DataFrame({"a": [1]}))
+    (bundle,) = shown
+    assert bundle["text/html"].startswith("<details><summary>all of it &lt;here&gt;</summary><div>")
+    assert bundle["text/html"].endswith("</div></details>") and "<table" in bundle["text/html"]
+    assert bundle["text/plain"].splitlines()[0] == "all of it <here>" and "0  1" in bundle["text/plain"]

@@ -55,44 +55,52 @@ TERMS = {
 
 def verdict(report: AuditReport, leaks: list[str]) -> str:
     """The result in a few sentences; leaks: the attacks that are above chance."""
-    figures = _figures(report)
     if report.status == NOT_COMPARABLE:
         why = "members and non-members can be told apart without any attack"
         if report.slips:
             why = "something in the input looks like a slip (see the first warning)"
         meaning = "so no figure here can be read as leakage, nor as its absence"
-        return f"Not comparable: {why}, {meaning}. For the record, {figures}."
+        return f"Not comparable: {why}, {meaning}. For the record, the {_figures(report)}."
     if report.status == EVIDENCE:
-        in_slices = [s for s in report.slices if s.above_chance]
-        best = max(in_slices, key=lambda s: s.low, default=None)
-        where = (
-            ""
-            if best is None or best.auc is None
-            else (
-                f" Classes or groups above chance: {len(in_slices)}; the clearest is {best.column} "
-                f"{best.value} (AUC {shown(best.auc)}, {best.attack})."
-            )
-        )
-        start = "Evidence of leakage" if leaks else "Evidence of leakage in a part of the data, none over all"
-        return f"{start}: {figures}.{_carried(report, leaks)}{where} A stronger attack may find more."
+        where, more = _where(report), "A stronger attack may find more."
+        if not leaks:
+            part = "Evidence of leakage in a part of the data, none over all."
+            return f"{part}{where} Over all, the {_figures(report)}. {more}"
+        area_is_said = report.strongest in leaks and _by_auc(report, report.strongest)
+        figures = _figures(report, with_auc=not area_is_said)
+        return f"Evidence of leakage, from {_carried(report, leaks)}. The {figures}.{where} {more}"
     unused = "" if report.n_shadows else ", and those that need reference models were not run"
     return (
         f"No evidence of leakage was found by these {len(report.attacks)} attacks; that is not evidence of safety. For "
-        f"the record, {figures}. On these data the AUC of one of these attacks could be as high as "
+        f"the record, the {_figures(report)}. On these data the AUC of one of these attacks could be as high as "
         f"{shown(report.highest_auc)} and still look like this; stronger attacks may find more{unused}."
     )
 
 
-def _figures(report: AuditReport) -> str:
-    """The strongest attack, by what it is that, and its two figures; counts agree with the rate as it is printed."""
+def _where(report: AuditReport) -> str:
+    """A sentence about the classes and groups that are above chance, and the clearest of them."""
+    in_slices = [s for s in report.slices if s.above_chance]
+    best = max(in_slices, key=lambda s: s.low, default=None)
+    if best is None or best.auc is None:
+        return ""
+    return (
+        f" Classes or groups above chance: {len(in_slices)}; the clearest is {best.column} "
+        f"{best.value} (AUC {shown(best.auc)}, {best.attack})."
+    )
+
+
+def _figures(report: AuditReport, with_auc: bool = True) -> str:
+    """The strongest attack, by what it is that, and its figures; counts agree with the rate as it is printed."""
     rate = shown(report.tpr.value, report.at_fpr)
     people = 10 ** len(rate.partition(".")[2])
     by_luck = _count(report.at_fpr * people)
+    area = f" and an AUC of {shown(report.attacks[report.strongest].auc)}" if with_auc else ""
+    unsure = ", which the interval of the TPR does not exclude" if report.tpr.low <= report.at_fpr <= report.tpr.high else ""
     return (
-        f"the strongest of {len(report.attacks)} attacks ({report.strongest_by}), {report.strongest}, has a TPR of "
-        f"{shown(report.tpr, report.at_fpr)} there and an AUC of {shown(report.attacks[report.strongest].auc)}: it names "
+        f"strongest of {len(report.attacks)} attacks ({report.strongest_by}), {report.strongest}, has a TPR of "
+        f"{shown(report.tpr, report.at_fpr)} there{area}: it names "
         f"{round(float(rate) * people):,} of {people:,} members at the price of at most {by_luck} of {people:,} "
-        f"non-members named falsely (guessing: {by_luck} of both)"
+        f"non-members named falsely (guessing: {by_luck} of both{unsure})"
     )
 
 
@@ -101,12 +109,21 @@ def _count(number: float) -> str:
 
 
 def _carried(report: AuditReport, leaks: list[str]) -> str:
-    """A sentence that names the attacks that are above chance, up to three, if the strongest is not among them."""
-    if not leaks or report.strongest in leaks:
-        return ""
+    """What the evidence is: the strongest attack's figure if it is above chance, or else up to three others'."""
     ranked = sorted(leaks, key=lambda name: -report.attacks[name].auc.low)
-    names = ", ".join(f"{name} (AUC {shown(report.attacks[name].auc)})" for name in ranked[:3])
-    return f" The evidence is not this attack's but that of {names}{f' and {len(ranked) - 3} more' * (len(ranked) > 3)}."
+    if report.strongest in leaks:
+        ranked = [report.strongest]
+    said = [
+        f"an AUC of {shown(report.attacks[name].auc)} ({name})"
+        if _by_auc(report, name)
+        else f"a TPR too high for luck ({name})"
+        for name in ranked[:3]
+    ]
+    return ", ".join(said) + f" and {len(ranked) - 3} more" * (len(ranked) > 3)
+
+
+def _by_auc(report: AuditReport, name: str) -> bool:
+    return report.attacks[name].auc.low > 0.5
 
 
 def one_distribution(tested: list[str]) -> str:

@@ -52,6 +52,16 @@ def stops(draw: Callable[[Any], object], *, options: Sequence[str | float], star
     Drawing(draw, {name: values}, (start,)).show()
 
 
+def fold(summary: str, shown: Any) -> None:
+    """Display something that has an HTML form behind a line that unfolds it; as text there is the line, and its text.
+
+    Args:
+        shown: an object with `_repr_html_`, such as a report or a table.
+    """
+    page = f"<details><summary>{html.escape(summary)}</summary>{shown._repr_html_()}</details>"
+    display({"text/html": page, "text/plain": f"{summary}\n{shown!r}"}, raw=True)
+
+
 def _shown(stop: str | float) -> str:
     return stop if isinstance(stop, str) else f"{stop:.10g}".replace("-", "−")
 

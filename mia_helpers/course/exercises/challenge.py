@@ -69,3 +69,21 @@ def exercise_11_3(possible: Callable[[float, float], bool]) -> None:
         return None
 
     exercise("11.3", check, "against C nobody can be perfect, whatever they know; who claims it has read the seal")
+
+
+def exercise_11_4(one_raised: Callable[[int, int], tuple[float, float]]) -> None:
+    """The two AUCs that one raised score among equal ones can have."""
+
+    def check() -> str | None:
+        for members, others in ((2, 4), (3, 3), (500, 1000)):
+            if (found := one_raised(members, others)) is None:
+                return NOT_ATTEMPTED
+            truth = np.arange(members + others) < members
+            pairs = zip(("a member", "a non-member"), found, (np.eye(len(truth))[0], np.eye(len(truth))[-1]), strict=True)
+            for whom, said, scores in pairs:
+                if not abs(said - (true := metrics.auc(scores, truth).value)) < 1e-9:
+                    who = f"{members} members and {others} others, {whom} raised"
+                    return f"{who}: the AUC is {true:.4f}, you say {said:.4f}; which pairs are no longer ties?"
+        return None
+
+    exercise("11.4", check, "one exact answer, one person's secret; it is larger than three decimals can hide")
