@@ -70,8 +70,13 @@ def test_the_star_is_dragged_with_the_mouse_and_the_picture_follows(book):
 
 def test_arrow_keys_move_the_star_and_not_the_selection_of_cells(book):
     tab = book.tab
+    old = says(tab, "Trained with")
     tab.locator(".mia-star canvas").last.click(position={"x": 150, "y": 150})  # about the middle; it takes the focus
-    says(tab, "Trained with")
+    tab.wait_for_function(
+        """([says, old]) => { const text = document.querySelector(says).innerText;
+                              return text !== old && text.includes("Trained with"); }""",
+        arg=[SAYS, old],
+    )
     assert tab.evaluate(f"document.activeElement === document.querySelector('{HANDLE}')")
     active = tab.locator(".jp-Cell.jp-mod-active .jp-InputPrompt").inner_text
     before, here = active(), tab.locator(SAYS).inner_text()
