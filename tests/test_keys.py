@@ -375,7 +375,7 @@ def test_a_copy_of_the_package_in_another_folder_tells_the_same_and_an_edited_co
     for name in ("here", "there", "edited"):
         root = tmp_path / name
         shutil.copytree(
-            Path(keys.__file__).parent, root / "mia_helpers", ignore=shutil.ignore_patterns("assets", "__pycache__")
+            Path(keys.__file__).parent, root / "mia_helpers", ignore=shutil.ignore_patterns("*.bz2", "__pycache__")
         )
         if name == "edited":
             file = root / "mia_helpers" / "cache.py"

@@ -28,6 +28,8 @@ COPIED = (
     "mia_helpers",
     "notebooks/conftest.py",
     "notebooks/key_result.png",
+    "notebooks/game.png",
+    "notebooks/report.png",
     "notebooks/ruff.toml",
     "pyproject.toml",
     "requirements.txt",
