@@ -4,7 +4,7 @@ import ipywidgets
 import matplotlib.pyplot as plt
 import pytest
 
-from mia_helpers.course import market, predictions, widgets
+from mia_helpers.course import predictions, widgets
 from mia_helpers.course.ledger import AUC, TPR
 from mia_helpers.course.market import Market, bought, buy
 from mia_helpers.metrics import Estimate
@@ -24,7 +24,7 @@ def own_answers(monkeypatch, tmp_path):
 @pytest.fixture
 def shown(monkeypatch):
     found = []
-    monkeypatch.setattr(market, "show_either", lambda widget, text: found.append((widget, text)))
+    monkeypatch.setattr(predictions, "show_either", lambda widget, text: found.append((widget, text)))
     return found
 
 
@@ -39,9 +39,10 @@ def stall():
 
 
 def parts(widget):
-    boxes = {box.description: box for box in widget.children if isinstance(box, ipywidgets.Checkbox)}
-    (button,) = (child for child in widget.children if isinstance(child, ipywidgets.Button))
-    return boxes, button, widget.children[-1]
+    _, rows = widget.children  # below the question
+    boxes = {box.description: box for box in rows.children if isinstance(box, ipywidgets.Checkbox)}
+    (button,) = (child for child in rows.children if isinstance(child, ipywidgets.Button))
+    return boxes, button, rows.children[-1]
 
 
 def test_nothing_is_kept_before_it_is_paid_for_and_nothing_dearer_than_the_purse(shown):

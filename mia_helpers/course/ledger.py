@@ -1,8 +1,6 @@
 """A ledger of many attacks on the same targets: what each found, what its control found, what it cost; and figures of it."""
 
-import html
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -13,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from mia_helpers import metrics
 from mia_helpers.attacks import covered
+from mia_helpers.course.widgets import Fold
 from mia_helpers.metrics import Estimate, attack_report, auc_difference
 from mia_helpers.plots import MEMBER, NEUTRAL, chance_line, estimates
 
@@ -108,23 +107,10 @@ class Ledger:
         """All rows as text, in the order in which they were entered."""
         return pd.DataFrame(self.rows).T.astype(str)
 
-    def folded(self, summary: str) -> "Fold":
+    def folded(self, summary: str) -> Fold:
         """The table behind a line that unfolds it."""
-        return Fold(summary, self.table())
-
-
-@dataclass(frozen=True)
-class Fold:
-    """A table that is shown when its summary is clicked; as text it is there at once."""
-
-    summary: str
-    table: pd.DataFrame
-
-    def __repr__(self) -> str:
-        return f"{self.summary}\n{self.table.to_string()}"
-
-    def _repr_html_(self) -> str:
-        return f"<details><summary>{html.escape(self.summary)}</summary>{self.table.to_html()}</details>"
+        table = self.table()
+        return Fold(summary, table.to_html(), table.to_string())
 
 
 def plot_series(rows: Mapping[str, Mapping], series: Mapping[str, Sequence[str]], labels: Sequence[str]) -> Figure:

@@ -11,8 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from mia_helpers.course.ledger import AUC, CHANCE, TPR
-from mia_helpers.course.predictions import keep, recall, spoken
-from mia_helpers.course.widgets import show_either
+from mia_helpers.course.predictions import keep, recall, show_question, spoken
 from mia_helpers.plots import MEMBER, NEUTRAL, chance_line
 
 PURSE = 10
@@ -64,9 +63,8 @@ def buy(
         box.observe(update, names="value")
     pay.on_click(act)
     update()
-    heading = f"{question} ({purse} coins)"
-    widget = ipywidgets.VBox([ipywidgets.HTML(f"<b>{heading}</b>"), *boxes.values(), pay, status])
-    show_either(widget, "\n".join([heading, *(f"□ {good} ({price})" for good, price in prices.items())]))
+    lines = [f"□ {box.description}" for box in boxes.values()]
+    show_question(f"{question} ({purse} coins)", ipywidgets.VBox([*boxes.values(), pay, status]), lines)
 
 
 def bought(name: str, prices: Mapping[str, int], purse: int = PURSE) -> list[str] | None:

@@ -36,7 +36,7 @@ def predict(name: str, question: str, options: Sequence[str], *, answer: str | N
         options=list(options), value=chosen if chosen in options else None, style={"button_width": "auto"}
     )
     buttons.observe(lambda change: keep(name, change["new"]), names="value")
-    _show(question, buttons, [f"○ {option}" for option in options])
+    show_question(question, buttons, [f"○ {option}" for option in options])
 
 
 def reveal(name: str, answer: str, because: str = "") -> None:
@@ -90,7 +90,7 @@ def rank(name: str, question: str, items: Sequence[str], *, answer: Sequence[str
         chosen += before
     update(signed=bool(chosen))
     rows = ipywidgets.VBox([_wrapping(list(buttons.values())), _wrapping([again, sign]), status])
-    _show(question, rows, [f"□ {item}" for item in items])
+    show_question(question, rows, [f"□ {item}" for item in items])
 
 
 def reveal_ranking(name: str, found: Mapping[str, Estimate]) -> None:
@@ -137,7 +137,7 @@ def spoken(text: str) -> str:
     return f'<div role="status" aria-live="polite">{html.escape(text)}</div>'
 
 
-def _show(question: str, widget: ipywidgets.Widget, lines: list[str]) -> None:
+def show_question(question: str, widget: ipywidgets.Widget, lines: list[str]) -> None:
     """The widget where there are any; else, and in print, the question and its options as text."""
     box = ipywidgets.VBox([ipywidgets.HTML(f"<b>{html.escape(question)}</b>"), widget])
     show_either(box, "\n".join([question, *lines]))

@@ -5,7 +5,6 @@ while the kernel was busy is never asked about.
 """
 
 import math
-import os
 from collections.abc import Callable
 from itertools import product
 from typing import Any
@@ -18,7 +17,7 @@ from matplotlib.colors import to_hex
 from sklearn.base import ClassifierMixin
 
 from mia_helpers.course.patients import ALPHA, COLOURS, EDGE, LEVELS, probability_map
-from mia_helpers.course.widgets import ASSETS, show_either
+from mia_helpers.course.widgets import ASSETS, show_either, sweep
 
 LIMIT = 3.0  # as far as the star can be put, in s.d. either way
 STEP, SMALL_STEP = 0.2, 0.05  # of an arrow key, alone and with Shift; the mouse follows the small ones
@@ -40,9 +39,7 @@ def drag(train: Train, without: ClassifierMixin, points: np.ndarray, ill: np.nda
         traitlets.TraitError: `start` is not two finite numbers.
     """
     star = Star(train, without, points, ill, start=start)
-    if os.environ.get("MIA_SWEEP_SLIDERS"):
-        for corner in product((-LIMIT, LIMIT), repeat=2):
-            star.asked = list(corner)
+    sweep(lambda *corner: star.set_trait("asked", list(corner)), product((-LIMIT, LIMIT), repeat=2))
     text = "The star to be dragged needs a running kernel. The figures above show it in three places."
     show_either(star, text)
 

@@ -4,10 +4,11 @@ import base64
 import html
 import os
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
-from pathlib import Path
+from importlib.resources import files
 from typing import Any
 
 import anywidget
@@ -19,7 +20,7 @@ from IPython.display import display
 from IPython.utils.capture import capture_output
 from matplotlib.figure import Figure
 
-ASSETS = Path(__file__).resolve().parents[1] / "assets"
+ASSETS = files("mia_helpers").joinpath("assets")
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -33,7 +34,7 @@ def slider(draw: Callable[[float], object], *, low: float, high: float, step: fl
         ValueError: `start` is not between `low` and `high`, or `step` is not above 0.
     """
     values = _values(low, high, step, start)
-    _sweep(draw, [(low,), (start,), (high,)])
+    sweep(draw, [(low,), (start,), (high,)])
     Drawing(draw, {name: values}, (start,)).show()
 
 
@@ -48,7 +49,7 @@ def stops(draw: Callable[[Any], object], *, options: Sequence[str | float], star
     values = {_shown(option): option for option in options}
     if start not in options:
         raise ValueError(f"start must be one of {', '.join(values)}, got {start!r}")
-    _sweep(draw, [(option,) for option in options])
+    sweep(draw, [(option,) for option in options])
     Drawing(draw, {name: values}, (start,)).show()
 
 
@@ -58,8 +59,23 @@ def fold(summary: str, shown: Any) -> None:
     Args:
         shown: an object with `_repr_html_`, such as a report or a table.
     """
-    page = f"<details><summary>{html.escape(summary)}</summary>{shown._repr_html_()}</details>"
-    display({"text/html": page, "text/plain": f"{summary}\n{shown!r}"}, raw=True)
+    folded = Fold(summary, shown._repr_html_(), repr(shown))
+    display({"text/html": folded._repr_html_(), "text/plain": repr(folded)}, raw=True)
+
+
+@dataclass(frozen=True)
+class Fold:
+    """A piece of HTML that is shown when its summary is clicked; its text is there at once."""
+
+    summary: str
+    page: str
+    text: str
+
+    def __repr__(self) -> str:
+        return f"{self.summary}\n{self.text}"
+
+    def _repr_html_(self) -> str:
+        return f"<details><summary>{html.escape(self.summary)}</summary>{self.page}</details>"
 
 
 def _shown(stop: str | float) -> str:
@@ -182,7 +198,7 @@ def _keeper() -> _Keeper:
     return _Keeper()
 
 
-def _sweep(draw: Callable[..., object], places: Sequence[tuple]) -> None:
+def sweep(draw: Callable[..., object], places: Iterable[tuple]) -> None:
     """Draw at each of `places` and close the figures, if `MIA_SWEEP_SLIDERS` is set."""
     if os.environ.get("MIA_SWEEP_SLIDERS"):
         for place in places:
