@@ -53,7 +53,7 @@ def suite(session: nox.Session, *how: str, name: str = "", ignore_interrupts: bo
     shutil.rmtree(clone, ignore_errors=True)
     session.run_install("git", "clone", "--quiet", str(ROOT), str(clone), external=True)
     with session.chdir(clone):
-        session.install(*how, "-e", ".[site]", "playwright>=1.50", "-r", "requirements.txt")
+        session.install(*how, "-e", ".[site,browser]", "-r", "requirements.txt")
         before = signal.signal(signal.SIGINT, signal.SIG_IGN) if ignore_interrupts else None
         try:
             said = session.run("pytest", *session.posargs, env=ENVIRONMENT, silent=True, success_codes=range(6))

@@ -364,7 +364,8 @@ def run(chosen: list[Mutant], again: bool, only_fitting: bool) -> int:
         if unsound & _files({entry["by"]} - {None}):
             keep(name, entry | {"by": None, "phase": "open"})
             print(f"{name}: does not count, since {entry['by']} fails without any mutant, too")
-    entries = [read().get(mutant.name, {"phase": "not run"}) for mutant in chosen]
+    record = read()
+    entries = [record.get(mutant.name, {"phase": "not run"}) for mutant in chosen]
     counts = {phase: sum(entry["phase"] == phase for entry in entries) for phase in PHASES}
     print(f"{len(chosen)} mutants: {', '.join(f'{n} {phase}' for phase, n in counts.items() if n)}")
     return int(bool(counts["survived"] or unsound))
@@ -388,8 +389,8 @@ def _files(tests: set[str]) -> set[str]:
 
 def read() -> dict:
     """The record, without mutants that are gone."""
-    record = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {}
-    return {name: entry for name, entry in record.items() if name in mutants()}
+    record, known = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {}, mutants()
+    return {name: entry for name, entry in record.items() if name in known}
 
 
 def keep(name: str, entry: dict) -> None:
