@@ -101,3 +101,10 @@ def test_every_folder_of_modules_is_installed():
         "mia_helpers.assets"
     }
     assert set(listed) == there
+
+
+def test_test_modules_have_names_of_their_own():
+    """Pytest takes two test modules of one name, in whatever folders, for one another, and collects only the first."""
+    names = [file.name for file in Path(__file__).parent.rglob("test_*.py")]
+    assert len(names) > 50
+    assert len(names) == len(set(names))
