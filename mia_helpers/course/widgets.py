@@ -142,7 +142,7 @@ class Drawing(anywidget.AnyWidget):
             with capture_output() as captured:
                 self._draw(*values)
                 figures = [plt.figure(number) for number in sorted(set(plt.get_fignums()) - before or before)]
-                drawn = [(png, described(figure)) for figure in figures if (png := print_figure(figure)) is not None]
+                drawn = [(png, described(figure)) for figure in figures if (png := _png(figure)) is not None]
         finally:
             for number in set(plt.get_fignums()) - before:
                 plt.close(number)
@@ -174,6 +174,11 @@ class Drawing(anywidget.AnyWidget):
         """Display it; where there are no widgets, a line of text, which is not kept in the course's notebooks."""
         over = " and ".join(self.names)
         _display(self, {"text/plain": f"(A slider over {over}. It needs JupyterLab and a running kernel.)"})
+
+
+def _png(figure: Figure) -> bytes | None:
+    """The figure as a PNG; one that has been laid out needs no cropping, for which it would be drawn a second time."""
+    return print_figure(figure, bbox_inches=None if figure.get_layout_engine() else "tight")
 
 
 def described(figure: Figure) -> str:
