@@ -46,18 +46,19 @@ def test_a_label_that_is_no_class_is_refused(label):
         draw_card(np.zeros((28, 28)), [0.0, 1.0], label)
 
 
-def test_all_blind_models_are_made_each_with_one_thread_and_the_same_seeds(monkeypatch):
+def test_all_models_are_made_each_with_one_thread_and_the_same_seeds(monkeypatch):
     asked = []
 
     def noted(role, number, progress):
         asked.append((role, number, progress, torch.get_num_threads(), classic.seed_shift()))
-        return number
+        return role, number
 
     monkeypatch.setattr(classic, "experiment", noted)
     monkeypatch.setenv("MIA_SEED_SHIFT", "7")
     monkeypatch.setattr(classic.torch, "get_num_threads", lambda: 1)  # in this process, so that `noted` is what is called
-    assert classic.blind_models(progress=False) == [0, 1, 2]
-    assert asked == [("blind", number, False, 1, 7) for number in range(3)]
+    blind = [("blind", number) for number in range(3)]
+    assert classic.experiments(progress=False) == (("target", 0), ("shadow", 0), blind)
+    assert asked == [(*made, False, 1, 7) for made in (("target", 0), ("shadow", 0), *blind)]
 
 
 def test_a_worker_takes_over_the_seeds_of_its_caller_and_gives_the_threads_back(monkeypatch):
@@ -66,7 +67,7 @@ def test_a_worker_takes_over_the_seeds_of_its_caller_and_gives_the_threads_back(
     monkeypatch.setenv("MIA_SEED_SHIFT", "0")
     monkeypatch.setattr(classic, "experiment", lambda *_, progress: (torch.get_num_threads(), classic.seed_shift()))
     try:
-        assert classic._blind(0, shift=3) == (1, 3)
+        assert classic._alone("blind", 0, shift=3) == (1, 3)
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(threads)

@@ -60,23 +60,26 @@ def experiment(role: str, number: int = 0, progress: bool = True) -> Experiment:
     return Experiment(result.model, members, non_members, result.history)
 
 
-def blind_models(progress: bool = True) -> list[Experiment]:
-    """All three blind models; those that are not in the cache are trained side by side, in processes with one thread each.
+def experiments(progress: bool = True) -> tuple[Experiment, Experiment, list[Experiment]]:
+    """Target, shadow and all three blind models; those that are not in the cache are trained side by side.
 
-    As many at a time as torch has threads here: side by side they take less time than one after the other with all threads.
+    In processes with one thread each, as many at a time as torch has threads here: side by side they take less time than one
+    after the other with all threads.
     """
-    tasks = (joblib.delayed(_blind)(number, seed_shift()) for number in range(N_BLIND))
+    roles = [("target", 0), ("shadow", 0), *(("blind", number) for number in range(N_BLIND))]
+    tasks = (joblib.delayed(_alone)(role, number, seed_shift()) for role, number in roles)
     made = joblib.Parallel(n_jobs=torch.get_num_threads(), return_as="generator")(tasks)
-    return list(tqdm(made, desc="blind models", total=N_BLIND, leave=False, disable=not progress))
+    target, shadow, *blind = tqdm(made, desc="models", total=len(roles), leave=False, disable=not progress)
+    return target, shadow, blind
 
 
-def _blind(number: int, shift: int) -> Experiment:
-    """A blind model, with one thread, and with the caller's `MIA_SEED_SHIFT`, which a worker started earlier has not."""
+def _alone(role: str, number: int, shift: int) -> Experiment:
+    """One of them, with one thread, and with the caller's `MIA_SEED_SHIFT`, which a worker started earlier has not."""
     if seed_shift() != shift:
         os.environ[VARIABLE] = str(shift)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return experiment("blind", number, progress=False)
+        return experiment(role, number, progress=False)
     finally:
         torch.set_num_threads(threads)
