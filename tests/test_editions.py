@@ -160,6 +160,8 @@ def test_solutions_stand_alone_each_with_the_text_of_its_exercise(made):
         assert headings[0].startswith("# ") and headings[0].endswith(": solutions")
         assert [editions.EXERCISE.search(h)[1] for h in headings[1:]] == numbers
         assert numbers == [f"{int(name[:2])}.{i}" for i in range(1, len(numbers) + 1)]
+    attack = "".join(cell.source for cell in notebooks(made / "solutions")["04_attack.ipynb"].cells)
+    assert "def threshold_rule_solution(" in attack and "threshold_rule(" not in attack  # nobody's answer is used
     assert {path.name for path in (made / "solutions").iterdir()} == {"LICENSE", "conftest.py", "notebooks"}
 
 

@@ -262,12 +262,21 @@ def test_the_command_line_says_what_was_done(folder, tmp_path, monkeypatch, caps
     assert warm.main(["unpack", str(archive)]) == 0
     assert capsys.readouterr().out == f"unpacked 3 entries, 0.0 MB into {tmp_path / 'student'}; 0 were there already\n"
     assert warm.main(["unpack", str(tmp_path / "none.zip")]) == 2
-    assert capsys.readouterr().err.startswith("error: ")
+    assert capsys.readouterr().err == f"error: there is no {tmp_path / 'none.zip'}\n"
     monkeypatch.setattr(warm.torch, "__version__", "1.0")
     (tmp_path / "student" / MODEL).unlink()
     assert warm.main(["unpack", str(rewritten(archive, longer))]) == 1
     said = capsys.readouterr()
     assert f"left out, because damaged: {MODEL}" in said.err and "here is 1.0: they will not be found" in said.out
+
+
+def test_without_a_named_folder_it_says_for_whom_it_has_unpacked(archive, tmp_path, monkeypatch, capsys):
+    """In a copy of the course, Python takes the package of that copy, and a kernel perhaps another one."""
+    monkeypatch.delenv("MIA_CACHE_DIR")
+    monkeypatch.setattr(warm, "cache_dir", lambda: tmp_path / "home")
+    assert warm.main(["unpack", str(archive)]) == 0
+    said = capsys.readouterr().out
+    assert str(Path(warm.__file__).parents[1]) in said and f"MIA_CACHE_DIR={tmp_path / 'home'} in their kernel" in said
 
 
 # --------------------------------------------------------------------------------------------- where nothing can be written

@@ -210,7 +210,7 @@ class Numbered(Preprocessor):
 
 
 class OnlySolutions(Preprocessor):
-    """Of each exercise its text, whatever it shows before the stub, and the solution, which is not collapsed."""
+    """Of each exercise its text, what it shows before the stub, and the solution, which is not collapsed."""
 
     def preprocess(self, notebook: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
         """Keep the title and the exercises."""
@@ -224,7 +224,8 @@ class OnlySolutions(Preprocessor):
             text = notebook.cells[start].copy()
             text.source = text.source[next(m.start() for m in EXERCISE.finditer(text.source) if m[1] == number) :]
             cell.metadata.pop("jupyter", None)
-            kept += [text, *(c for c in notebook.cells[start + 1 : i] if _exercise(c) is None), cell]
+            stub = next(k for k in range(start + 1, i + 1) if _exercise(notebook.cells[k]) == number)
+            kept += [text, *notebook.cells[start + 1 : stub], cell]  # what follows the stub uses the reader's answer
         notebook.cells = kept
         return notebook, resources
 

@@ -8,6 +8,7 @@ challenge, no locks, no arrays that are put together again at first use, nothing
 import argparse
 import hashlib
 import json
+import os
 import re
 import struct
 import sys
@@ -19,6 +20,7 @@ from pathlib import Path
 
 import torch
 
+import mia_helpers
 from mia_helpers.cache import atomic_path, cache_dir, read_entry
 
 NAME = re.compile(r"(?:(?:models|private)/[0-9a-f]{20}|shadows/[0-9a-f]{20}/[0-9]{5}-[0-9a-f]{12})\.safetensors")
@@ -104,6 +106,8 @@ def unpack(archive: Path) -> Summary:
 def _opened(archive: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(archive)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"there is no {archive}") from error
     except BROKEN as error:
         raise DamagedError(f"{archive} is not a whole archive ({error}); fetch it again") from error
 
@@ -166,6 +170,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"packed {done} from {cache_dir()} into {given.file}")
     else:
         print(f"unpacked {done} into {cache_dir()}; {done.n_there:,} were there already")
+        if not os.environ.get("MIA_CACHE_DIR"):
+            package = Path(mia_helpers.__file__).parent
+            print(f"Notebooks that use the package in {package} find them;")
+            print(f"others need MIA_CACHE_DIR={cache_dir()} in their kernel.")
         if done.torch != torch.__version__:
             print(f"They were made with PyTorch {done.torch}, and here is {torch.__version__}: they will not be found.")
     for name in done.damaged:
