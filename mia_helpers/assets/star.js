@@ -2,7 +2,8 @@
 
    `mount` draws them, in JupyterLab (`render`, for anywidget) and on the website. It asks, with `ask([x, y])`, about one
    place at a time; who answers calls `answered` with {asked, at, with, without, map}. Until then the picture says that it
-   waits. When an answer has come, the newest place is next; those passed over meanwhile are never asked about. */
+   waits. When an answer has come, the newest place is next; those passed over meanwhile are never asked about. `leave`, where
+   there is somewhere to go, takes the keyboard away from the star. */
 
 const LATE = 150; // milliseconds after which the old map is covered
 const LOST = 5000; // after which waiting is explained
@@ -45,13 +46,13 @@ const LINE = '<svg viewBox="-1 -1 2 2" aria-hidden="true"><path d="M-1 0H1" stro
 
 let mounted = 0; // makes ids unique on a page
 
-export function mount(root, setting, ask) {
+export function mount(root, setting, ask, leave = null) {
   const { edge, limit, step, small } = setting;
   const id = `mia-star-${++mounted}-${Math.random().toString(36).slice(2)}`;
   root.classList.add("mia-star");
   root.innerHTML = `<style>${STYLE}</style><div class="maps"></div>
     <p class="says" role="status" aria-live="polite"></p>
-    <p id="${id}" class="how">Drag the star, or click on a map. With the keyboard: the arrow keys${small < step ? "; with Shift, small steps" : ""}.</p>
+    <p id="${id}" class="how">Drag the star, or click on a map. With the keyboard: the arrow keys${small < step ? "; with Shift, small steps" : ""}${leave ? "; Escape leaves the star" : ""}.</p>
     <p class="legend"><span>probability of “ill”: 0<span class="bar"></span>1</span> <span>${LINE} 0.5, the border</span>
     <span>${CIRCLE} healthy</span> <span>${TRIANGLE} ill</span> <span>${STAR} the star, ill</span></p>`;
   root.querySelector(".bar").innerHTML = setting.colours.map((c) => `<i style="background:${c}"></i>`).join("");
@@ -141,6 +142,8 @@ export function mount(root, setting, ask) {
   });
   for (const end of ["pointerup", "pointercancel"]) handle.addEventListener(end, () => (held = null));
   handle.addEventListener("keydown", (event) => {
+    // The star keeps its keys from JupyterLab, whose arrows lead to other cells; Escape gives them back.
+    if (event.key === "Escape") return leave?.();
     const direction = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key];
     if (!direction || event.ctrlKey || event.altKey || event.metaKey) return;
     event.preventDefault();
@@ -230,10 +233,11 @@ export default {
   render({ model, el }) {
     const root = document.createElement("div");
     el.append(root);
-    const view = mount(root, model.get("setting"), (place) => {
+    const ask = (place) => {
       model.set("asked", place);
       model.save_changes();
-    });
+    };
+    const view = mount(root, model.get("setting"), ask, () => el.closest(".jp-Cell")?.focus());
     const answered = () => view.answered(model.get("answer"));
     view.put(model.get("answer").at);
     answered();

@@ -136,7 +136,7 @@ def _for_students(folder: Path) -> None:
 def _steps(student: bool, blank: bool, slides: bool) -> list[Preprocessor]:
     steps: list[Preprocessor] = [Slides()] if slides else []  # first: it looks at outputs
     if student:
-        steps += [TagRemovePreprocessor(enabled=True, remove_cell_tags={"solution"}), NotAttempted()]
+        steps += [TagRemovePreprocessor(enabled=True, remove_cell_tags={"solution"}), NotAttempted(), NotRevealed()]
     if blank:
         steps += [ClearOutputPreprocessor(enabled=True), NotCompared()]
     return [*steps, Numbered()]
@@ -164,6 +164,12 @@ def _exercise(cell: NotebookNode) -> str | None:
     return f"{found[1]}.{found[2]}" if found else None
 
 
+def _not_compared(cell: NotebookNode) -> NotebookNode:
+    if COMPARED in _tags(cell):
+        cell.metadata.tags = [tag for tag in cell.metadata.tags if tag != COMPARED]
+    return cell
+
+
 class NotAttempted(Preprocessor):
     """Stubs of exercises say that nothing was attempted; one that somebody has answered is refused."""
 
@@ -185,14 +191,25 @@ class NotAttempted(Preprocessor):
         return cell, resources
 
 
+class NotRevealed(Preprocessor):
+    """What was predicted is answered when the reader runs the cell; code that does nothing else is collapsed."""
+
+    def preprocess_cell(self, cell: NotebookNode, resources: dict, index: int) -> tuple[NotebookNode, dict]:
+        """Take the output away, and with it what nbval would compare."""
+        if cell.cell_type == "code" and (at := cell.source.find("predictions.reveal")) >= 0:
+            cell.outputs = []
+            if at == 0:
+                cell.metadata["jupyter"] = {"source_hidden": True}
+            cell = _not_compared(cell)
+        return cell, resources
+
+
 class NotCompared(Preprocessor):
     """Where outputs are gone, nbval runs the cells and compares nothing."""
 
     def preprocess_cell(self, cell: NotebookNode, resources: dict, index: int) -> tuple[NotebookNode, dict]:
         """Take the tag away."""
-        if COMPARED in _tags(cell):
-            cell.metadata.tags = [tag for tag in cell.metadata.tags if tag != COMPARED]
-        return cell, resources
+        return _not_compared(cell), resources
 
 
 class Numbered(Preprocessor):

@@ -99,8 +99,11 @@ class MembershipGame:
         return self._cards[self.round]
 
     def play(self) -> None:
-        """Show the game: a card, buttons for bet and stake, the running score. Tab and Enter do what the mouse does."""
-        picture, said = Drawing(lambda: print("The game is over.") if self.over else self.card()), ipywidgets.HTML()
+        """Show the game: a card, buttons for bet and stake, the running score. Tab and Enter do what the mouse does.
+
+        The last card stays when the game is over: without it the page would jump, and the score with it.
+        """
+        picture, said = Drawing(self.card), ipywidgets.HTML()
         stake = ipywidgets.ToggleButtons(options=[1, 2, 3], description="stake", style={"button_width": "3em"})
         yes, no, again = (
             ipywidgets.Button(description=text, layout={"width": "auto"})
@@ -108,9 +111,12 @@ class MembershipGame:
         )
 
         def show(message: str) -> None:
-            said.value = spoken(message)
+            said.value = spoken(f"{message} The game is over." if self.over else message)
             yes.disabled = no.disabled = self.over
-            picture.answer()
+            if self.over:
+                again.focus()  # a button that is disabled loses it, and the keyboard would be nowhere
+            else:
+                picture.answer()
 
         def ask() -> str:
             return f"Card {min(self.round + 1, self.n_rounds)} of {self.n_rounds}: was it in the training set?"

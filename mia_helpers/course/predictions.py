@@ -71,9 +71,11 @@ def rank(name: str, question: str, items: Sequence[str], *, answer: Sequence[str
         order = ", ".join(f"{place}. {item}" for place, item in enumerate(chosen, start=1)) or "Click the best one first."
         status.value = spoken(f"Signed: {order}" if signed else order)
 
+    # A button that is disabled loses the focus, so each click hands it on: the keyboard would be nowhere.
     def choose(button: ipywidgets.Button) -> None:
         chosen.append(button.description)
         update()
+        next((free for free in buttons.values() if not free.disabled), sign).focus()
 
     def start_again(_: object) -> None:
         chosen.clear()
@@ -82,6 +84,7 @@ def rank(name: str, question: str, items: Sequence[str], *, answer: Sequence[str
     def signed(_: object) -> None:
         keep(name, list(chosen))
         update(signed=True)
+        again.focus()
 
     for button, act in ((again, start_again), (sign, signed), *((button, choose) for button in buttons.values())):
         button.on_click(act)

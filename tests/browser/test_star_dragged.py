@@ -89,6 +89,11 @@ def test_arrow_keys_move_the_star_and_not_the_selection_of_cells(book):
     assert active() == before
     outline = tab.evaluate(f"getComputedStyle(document.querySelector('{HANDLE}')).outlineStyle")
     assert outline == "solid", "one sees where the focus is"
+    tab.keyboard.press("Escape")  # and the keyboard is the notebook's again
+    tab.keyboard.press("ArrowUp")
+    tab.wait_for_function(
+        "before => document.querySelector('.jp-Cell.jp-mod-active .jp-InputPrompt')?.innerText !== before", arg=before
+    )
     assert not book.errors() and not book.complaints
 
 
