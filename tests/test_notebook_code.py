@@ -26,6 +26,7 @@ from scipy.stats import t as student
 from mia_helpers import attacks, masks, metrics, plots, signals
 from mia_helpers.bank import ShadowBank, draw_halves
 from mia_helpers.course import canaries, challenge, defended
+from mia_helpers.course.two_scales import advantages
 from mia_helpers.data import ImageSet, load_digits
 from mia_helpers.metrics import Estimate
 
@@ -161,25 +162,77 @@ def test_02_the_target_learns_from_members_and_the_slider_says_whose_rates_it_sh
     caught, accused = ((names[phi] >= 4).mean() for phi in ("member_phi", "non_member_phi"))
     assert drawn[0][:2] == (names["member_phi"], names["non_member_phi"]) and drawn[0][2] == 4.0
     assert plt.gcf().get_suptitle() == f"members caught {caught:.1%}, non-members accused {accused:.1%}"
-    table = run("02", names, "shares = pd.DataFrame(")
-    for column, phi in (("members", names["member_phi"]), ("non-members", names["non_member_phi"])):
+    blind_phi = rng.normal(5, 3, 500), rng.normal(4, 3, 400)
+    asked = dict(zip((members, others), blind_phi))
+    names |= {"members": members, "non_members": others, "blind_phi": None}
+    names["classic"] = SimpleNamespace(experiment=lambda who: SimpleNamespace(model=who))
+    names["predict_logits"] = lambda model, images: (model, images)
+    told = {("blind", id(data.images)): values for data, values in asked.items()}
+    names["signals"] = SimpleNamespace(logit_confidence=lambda z, labels: told[z[0], id(z[1])])
+    table = run("02", names, "def shares_of(", "shares = pd.DataFrame(")
+    phis = {"members": names["member_phi"], "non-members": names["non_member_phi"]}
+    for column, phi in phis.items():
         assert table.loc["below 3 (tail)", column] == pytest.approx((phi < 3).mean(), abs=6e-4)
         assert table.loc["4 to 8 (band)", column] == pytest.approx(((phi >= 4) & (phi < 8)).mean(), abs=6e-4)
         assert table.loc["above 12", column] == pytest.approx((phi >= 12).mean(), abs=6e-4)
     np.testing.assert_allclose(table["difference"], table["members"] - table["non-members"], atol=2e-3)
+    in_tail = (blind_phi[0] < 3).mean() - (blind_phi[1] < 3).mean()
+    assert table.loc["below 3 (tail)", "blind model's difference"] == pytest.approx(in_tail, abs=6e-4)
+
+
+def test_02_a_threshold_is_chosen_on_one_half_and_judged_on_the_other():
+    rng = np.random.default_rng(1)
+    member_phi, other_phi, blind_phi = rng.normal(1, 3, 2000), rng.normal(0, 3, 2000), rng.normal(0, 3, (2, 2000))
+    for phi in (member_phi, other_phi):
+        phi[::2] += 4  # so that the halves want different thresholds
+    names = {"member_logits": member_phi, "non_member_logits": other_phi, "blind_phi": blind_phi, "gap": 0.1}
+    names |= {"members": SimpleNamespace(labels=None), "non_members": SimpleNamespace(labels=None), "advantages": advantages}
+    names["signals"] = SimpleNamespace(logit_confidence=lambda z, labels: z)
+    run("02", names, "def best_of(", "elsewhere, by_luck = ")
+    expected, here = [], []
+    for chosen, judged in ((slice(0, None, 2), slice(1, None, 2)), (slice(1, None, 2), slice(0, None, 2))):
+        every = np.concatenate([member_phi[chosen], other_phi[chosen]])
+        best = max(every, key=lambda t: (member_phi[chosen] >= t).mean() - (other_phi[chosen] >= t).mean())
+        expected.append((member_phi[judged] >= best).mean() - (other_phi[judged] >= best).mean())
+        here.append((member_phi[chosen] >= best).mean() - (other_phi[chosen] >= best).mean())
+    assert names["elsewhere"] == pytest.approx(np.mean(expected), abs=0.01) and np.mean(expected) < np.mean(here) - 0.02
+    every = np.concatenate(blind_phi)
+    assert names["by_luck"] == pytest.approx(advantages(*blind_phi, every).max())
+
+
+def test_02_the_odd_digits_are_taught_beside_the_few_and_under_the_name_given():
+    few, odd, fitted = images_of(30), images_of(10, 1), []
+    names = {"few": few, "odd": odd, "F": torch.nn.functional, "SmallClassifier": lambda: None, "recipe": {}}
+    names["load_or_fit"] = lambda model, images, labels, loss, **rest: (
+        fitted.append((images, labels)) or SimpleNamespace(model=0)
+    )
+    names |= {"predict_logits": lambda model, images: None, "moved": lambda *given: None, "without": 1}
+    names["signals"] = SimpleNamespace(logit_confidence=lambda z, labels: np.zeros(len(labels)))
+    tree = ast.parse(next(cell for cell in cells("02") if "def network_with(" in cell))
+    functions = [statement for statement in tree.body if isinstance(statement, ast.FunctionDef)]
+    exec(compile(ast.Module(functions, []), "02", "exec"), names | {"torch": torch}, names)
+    for name in ("network_with", "phi_of"):
+        names[name].__globals__.update(names | {"torch": torch})
+    run("02", names, "def teach(")
+    names["teach"](3, 7)
+    images, labels = fitted[-1]
+    assert torch.equal(images[:30], few.images) and torch.equal(labels[:30], few.labels)
+    assert torch.equal(images[30:], odd.images[[3]]) and labels[30:].tolist() == [7]
 
 
 def test_02_what_comes_out_is_about_unseen_digits():
-    members, others = images_of(2000), images_of(2000, 1)
-    z = {id(data.images): np.random.default_rng(i).normal(i, 2, (2000, 10)) for i, data in enumerate((members, others))}
-    names = {"members": members, "non_members": others, "predict_logits": lambda model, images: z[id(images)]}
+    members, others = images_of(250), images_of(2000, 1)
+    z = {id(data.images): np.random.default_rng(i).normal(i, 2, (len(data), 10)) for i, data in enumerate((members, others))}
+    names = {"few": members, "non_members": others, "predict_logits": lambda model, images: z[id(images)]}
     run("02", names, "def what_comes_out(")
     found, unseen = names["what_comes_out"](None), z[id(others.images)]
+    assert found["accuracy, members"] == (z[id(members.images)].argmax(1) == members.labels.numpy()).mean()
     assert found["accuracy, unseen"] == (unseen.argmax(1) == others.labels.numpy()).mean()
     assert found["mean confidence, unseen"] == signals.max_confidence(unseen, others.labels).mean()
     phi = [signals.logit_confidence(z[id(d.images)], d.labels) for d in (members, others)]
-    assert found["AUC of the threshold attack"] == metrics.auc(np.concatenate(phi), np.arange(4000) < 2000).value
-    shown = []
+    assert found["AUC of the threshold attack"] == metrics.auc(np.concatenate(phi), np.arange(2250) < 250).value
+    members, shown = images_of(2000), []
+    names["members"] = members
     names["plots"] = SimpleNamespace(image_grid=lambda images, titles, **rest: shown.append((images, titles)))
     run("02", names | (fixed := {"member_confidence": np.random.default_rng(0).random(2000)}) | {}, "def ends(")
     (images, titles) = shown[0]
@@ -192,8 +245,12 @@ def test_02_what_comes_out_is_about_unseen_digits():
 def test_03_a_shadows_threshold_comes_from_its_own_digits_and_is_judged_on_the_target():
     rng, is_member = np.random.default_rng(0), np.arange(4000) < 2000
 
+    class Pool(SimpleNamespace):
+        def __len__(self):
+            return len(self.images)
+
     def pool(centre):  # members surer than the others, around a centre of its own
-        return [SimpleNamespace(images=rng.normal(centre + d, 1, 2000), labels=np.zeros(2000, int)) for d in (1.0, 0.0)]
+        return [Pool(images=rng.normal(centre + d, 1, 2000), labels=np.zeros(2000, int)) for d in (1.0, 0.0)]
 
     def predict_logits(model, values):
         return np.stack([values, *np.zeros((9, 2000))], axis=1)
@@ -203,16 +260,20 @@ def test_03_a_shadows_threshold_comes_from_its_own_digits_and_is_judged_on_the_t
     shadows = [(kind, kind, *pool(centre)) for kind, centre in (("near", 3.0), ("far", 5.0), ("very far", 20.0))]
     names = {"target": target, "shadows": shadows, "predict_logits": predict_logits, "agreement": lambda model: 0.9}
     names |= {"evaluate": lambda model, data: SimpleNamespace(accuracy=float(np.mean(data.images)))}
-    run("03", names, "def values_of(", "on_target = {")
-    found = {row["shadow"]: row for row in names["rows"]}
+    names |= {"accuracies": {"target": [1.0, 0.9]}, "worth_of_shadows": lambda *given: drawn.append(given)}
+    drawn = []
+    run("03", names, "def values_of(", "def row_of(", "worth = pd.DataFrame([row_of(")
+    found = names["worth"].to_dict("index")
+    ((table, gap_attack, best),) = drawn
+    assert table is names["worth"] and gap_attack == pytest.approx(0.1) and best["φ"] >= found["near"]["worth, φ"]
     on_target = np.concatenate([members.images, others.images])
     for kind, _, own, unseen in shadows:
         threshold = metrics.best_threshold(np.concatenate([own.images, unseen.images]), is_member)
         claimed = on_target >= threshold
         expected = claimed[is_member].mean() - claimed[~is_member].mean()
-        assert found[kind]["advantage, φ"] == pytest.approx(expected, abs=0.03)
+        assert found[kind]["worth, φ"] == pytest.approx(expected, abs=0.03)
         assert found[kind]["own gap"] == pytest.approx(own.images.mean() - unseen.images.mean())
-    assert found["near"]["advantage, φ"] > found["far"]["advantage, φ"] + 0.1 > found["very far"]["advantage, φ"]
+    assert found["near"]["worth, φ"] > found["far"]["worth, φ"] + 0.1 > found["very far"]["worth, φ"]
 
 
 def test_03_each_shadow_is_judged_on_what_it_was_trained_on():
@@ -221,11 +282,11 @@ def test_03_each_shadow_is_judged_on_what_it_was_trained_on():
     names |= {"lay_down": lambda d: ImageSet(d.images.transpose(2, 3), d.labels, "lying"), "SmallClassifier": lambda: None}
     names |= {"load_or_train": lambda model, data, **rest: trained.append(rest) or SimpleNamespace(model=data)}
     run("03", names, "def small_shadow(")
-    assert len(names["shadows"]) == 10
+    assert len(names["shadows"]) == 16
     for _, model, own, others in names["shadows"][1:]:
         assert model is own and not in_common(own.images[:200], others.images[:200])
         assert len(own) == len(others) == 2000
-    assert [rest["epochs"] for rest in trained] == [30] * 3 + [3] * 3 + [30] * 3
+    assert [rest["epochs"] for rest in trained] == [30] * 6 + [3] * 9
 
 
 # ------------------------------------------------------------------------------------------------------------ 04 and 05
@@ -701,12 +762,12 @@ def test_02_and_03_accuracies_are_about_the_digits_that_they_name():
 
 def test_02_each_loss_is_tried_with_three_seeds_on_the_members():
     tried = []
-    names = {"members": images_of(5), "F": torch.nn.functional, "SmallClassifier": lambda: None}
+    names = {"few": images_of(5), "F": torch.nn.functional, "SmallClassifier": lambda: None, "recipe": {"epochs": 60}}
     names["load_or_fit"] = lambda model, images, labels, loss, **settings: tried.append((images, labels, loss, settings))
     run("02", names, "runs[name, seed] = load_or_fit(")
     assert len({(name, given[3]["seed"]) for (name, _), given in zip(names["runs"], tried)}) == 6
     for (name, seed), (images, labels, loss, settings) in zip(names["runs"], tried, strict=True):
-        assert images is names["members"].images and labels is names["members"].labels and settings["seed"] == seed
+        assert images is names["few"].images and labels is names["few"].labels and settings["seed"] == seed
         z = torch.tensor([[3.0, 0.0, 0.0]])
         once = torch.nn.functional.cross_entropy(z if name == "logits" else z.softmax(-1), torch.tensor([0]))
         assert loss(z, torch.tensor([0])) == once

@@ -4,10 +4,21 @@ from itertools import pairwise
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 
-from mia_helpers.course.two_scales import LIMITS, SPREAD, advantages, cut, thresholds_on_curve, two_scales
+from mia_helpers.course.two_scales import (
+    LIMITS,
+    SPREAD,
+    advantages,
+    compared,
+    cut,
+    moved,
+    thresholds_on_curve,
+    two_scales,
+    worth_of_shadows,
+)
 from mia_helpers.plots import MEMBER, NON_MEMBER
 
 
@@ -101,3 +112,47 @@ def test_thresholds_of_others_fall_on_the_curve_of_the_target(confidences):
     assert [dot.get_ydata()[0] for dot in dots] == pytest.approx(worth)
     assert dots[0].get_ydata()[0] == pytest.approx(np.interp(0.0, *curve.T), abs=0.01)
     plt.close("all")
+
+
+def test_an_arrow_goes_from_the_network_without_a_digit_to_the_one_with_it():
+    before, after, others = [-40.0, 3.0], [2.0, 1.0], np.arange(101.0)
+    figure = moved(np.zeros((2, 1, 28, 28)), before, after, ["a 3", "a 7"], others)
+    (ax,) = figure.axes
+    crosses, dots = ax.lines
+    np.testing.assert_allclose(crosses.get_xdata(), [ax.get_xlim()[0], 3.0])  # what lies beyond the axis, at its end
+    np.testing.assert_allclose(dots.get_xdata(), after)
+    assert (crosses.get_label(), dots.get_label()) == ("trained without it", "trained with it")
+    tips = [(text.xyann[0], text.xy[0]) for text in ax.texts]
+    assert tips == [(ax.get_xlim()[0], 2.0), (3.0, 1.0)]
+    (region,) = ax.patches
+    assert (region.get_x(), region.get_width()) == (pytest.approx(5), pytest.approx(90))
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["a 3", "a 7"]
+    plt.close(figure)
+
+
+def test_each_shadow_has_a_dot_at_its_worth_and_the_readers_a_star():
+    columns = ["shadow", "worth, confidence", "worth, φ"]
+    rows = [("good", 0.07, 0.11), ("good", 0.07, 0.12), ("early", 0.01, 0.09), ("yours", 0.03, 0.08)]
+    figure = worth_of_shadows(
+        pd.DataFrame(rows, columns=columns).set_index("shadow"), 0.076, {"confidence": 0.11, "φ": 0.135}
+    )
+    for ax, column, best in zip(figure.axes, (1, 2), (0.11, 0.135), strict=True):
+        gap, highest, *kinds = ax.lines
+        assert (gap.get_xdata()[0], highest.get_xdata()[0]) == (0.076, best)
+        for kind, line in zip(("good", "early", "yours"), kinds, strict=True):
+            np.testing.assert_allclose(line.get_xdata(), [row[column] for row in rows if row[0] == kind])
+            assert line.get_marker() == ("*" if kind == "yours" else "o")
+        assert len(set(zip(kinds[0].get_xdata(), kinds[0].get_ydata()))) == 2  # equal ones do not hide each other
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["good", "early", "yours"]
+    plt.close(figure)
+
+
+def test_two_models_are_compared_on_one_axis_with_one_legend():
+    rng = np.random.default_rng(0)
+    panels = {name: (rng.random(50), rng.random(60)) for name in ("members", "non-members")}
+    figure = compared(panels, names=("target", "shadow"))
+    assert [ax.get_xlabel() for ax in figure.axes] == ["members", "non-members"]
+    assert all(ax.get_xlim() == SPREAD for ax in figure.axes)
+    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["target", "shadow"]
+    assert figure.axes[1].get_legend() is None and figure.get_figwidth() <= 7
+    plt.close(figure)

@@ -1,9 +1,13 @@
-"""Answers and thresholds on two scales, probability and logit confidence: a picture of notebook 02, and two of 03."""
+"""Answers and thresholds on two scales, probability and logit confidence: what notebooks 02 and 03 draw."""
+
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from numpy.typing import ArrayLike
 from scipy.special import expit, logit
 
@@ -77,6 +81,24 @@ def _mark(ax: Axes) -> None:
         ax.annotate(name, (x, 0.97), xycoords=("data", "axes fraction"), ha=side, va="top")
 
 
+def compared(panels: Mapping[str, tuple[ArrayLike, ArrayLike]], names: tuple[str, str]) -> Figure:
+    """Two models' confidences over each other, a panel for each entry: label -> values of the first and of the second.
+
+    The axes are those of `cut`.
+    """
+    figure, axes = plt.subplots(1, len(panels), figsize=(7, 3), sharey=True, squeeze=False, layout="constrained")
+    for ax, (label, pair) in zip(axes[0], panels.items()):
+        first, second = (_spread(values) for values in pair)
+        colours = (plots.SERIES[2], plots.SERIES[3])
+        plots.confidence_histograms(first, second, ax=ax, bins=24, limits=SPREAD, names=names, colours=colours, label="")
+        _name_places(ax, label, PLACES[::2])
+    for ax in axes[0, 1:]:
+        ax.set_ylabel("")
+        ax.get_legend().remove()
+    axes[0, 0].legend(loc="upper left")
+    return figure
+
+
 def cut(member_values: ArrayLike, non_member_values: ArrayLike, threshold: float) -> Figure:
     """Histograms of two groups' confidences, and a `threshold` on them as a black line.
 
@@ -115,11 +137,69 @@ def thresholds_on_curve(member_values: ArrayLike, non_member_values: ArrayLike, 
     return figure
 
 
+def moved(images: ArrayLike, before: ArrayLike, after: ArrayLike, names: Sequence[str], others: ArrayLike) -> Figure:
+    """Where digits stand on φ for two networks: an arrow for each, from the one without it to the one trained with it.
+
+    Args:
+        images: the digits `[N, 1, 28, 28]` (or `[N, 28, 28]`), to the left of their rows. names: what each is called.
+        before, after: of each its φ, `[N]`. others: φ of the second network's other members; the middle 90 % are hatched.
+
+    What lies beyond the axis is drawn at its end.
+    """
+    images, n = np.asarray(images).reshape(-1, 28, 28), len(names)
+    low, high = -25.0, 15.0
+    starts, ends = (np.clip(np.asarray(values, dtype=np.float64), low, high) for values in (before, after))
+    figure, ax = plt.subplots(figsize=(7, 0.36 * n + 1.0), layout="constrained")
+    first, last = np.quantile(np.asarray(others, dtype=np.float64), (0.05, 0.95)).tolist()
+    region = ax.axvspan(first, last, alpha=0.6, linewidth=0, zorder=0, label="nine in ten of its other members")
+    region.set(facecolor="none", edgecolor=plots.NEUTRAL, hatch="////")
+    for row, (image, start, end) in enumerate(zip(images, starts, ends)):
+        ax.annotate("", (end, row), (start, row), arrowprops={"arrowstyle": "->", "color": "black", "linewidth": 1.2})
+        picture = OffsetImage(image, zoom=0.8, cmap="gray_r", clim=(0, 1))
+        ax.add_artist(AnnotationBbox(picture, (0, row), (-16, 0), ("axes fraction", "data"), "offset points", frameon=False))
+    ax.plot(starts, range(n), "x", color=plots.NON_MEMBER, label="trained without it", clip_on=False)
+    ax.plot(ends, range(n), "o", color=plots.MEMBER, label="trained with it", clip_on=False)
+    ax.set(xlim=(low, high), ylim=(n - 0.4, -0.6), xlabel="logit confidence φ of the name in training")
+    ax.set_yticks(range(n), names)
+    ax.tick_params(axis="y", length=0, pad=34)
+    ax.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
+    return figure
+
+
+def worth_of_shadows(shadows: pd.DataFrame, gap_attack: float, best: Mapping[str, float]) -> Figure:
+    """What each shadow's threshold is worth on the target, a row for each kind of shadow, a panel for each signal.
+
+    Args:
+        shadows: a row for each shadow, its kind as index, and for each signal a column "worth, " and its name.
+        gap_attack: what the gap attack has without any shadow, a dashed line.
+        best: signal -> what the best threshold on the target has, a dotted line.
+
+    A kind "yours" is drawn with stars.
+    """
+    kinds = list(dict.fromkeys(shadows.index))
+    inches = (7, 0.42 * len(kinds) + 1.3)
+    figure, axes = plt.subplots(1, len(best), figsize=inches, sharey=True, sharex=True, layout="constrained")
+    for ax, (name, highest) in zip(np.atleast_1d(axes), best.items()):
+        ax.axvline(gap_attack, color="black", linestyle="--", linewidth=1, label="gap attack, no shadow")
+        ax.axvline(highest, color="black", linestyle=":", linewidth=1, label="best threshold")
+        for row, kind in enumerate(kinds):
+            values = np.sort(np.atleast_1d(shadows.loc[[kind], f"worth, {name}"]))
+            heights = row + 0.25 * ((np.arange(len(values)) % 3) - 1) * (len(values) > 1)  # so that equal ones are seen
+            mark, size, colour = ("*", 12, "black") if kind == "yours" else ("o", 6, plots.MEMBER)
+            ax.plot(values, heights, linestyle="", marker=mark, markersize=size, color=colour, clip_on=False)
+        ax.set(title=f"on {name}", xlabel="advantage on the target")
+    first = np.atleast_1d(axes)[0]
+    first.set(ylim=(len(kinds) - 0.5, -0.5), xlim=(-0.005, None))
+    first.set_yticks(range(len(kinds)), kinds)
+    figure.legend(*first.get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False)
+    return figure
+
+
 def _spread(confidences: ArrayLike) -> np.ndarray:
     """Where confidences lie on the axis that spreads out sure answers; what is beyond it comes to its ends."""
     return np.clip(logit(np.minimum(np.asarray(confidences, dtype=np.float64), 1 - 1e-12)), *SPREAD)
 
 
-def _name_places(ax: Axes, label: str) -> None:
-    ax.set_xticks([float(logit(p)) for p in PLACES], [f"{p:.6g}" for p in PLACES])
+def _name_places(ax: Axes, label: str, places: Sequence[float] = PLACES) -> None:
+    ax.set_xticks([float(logit(p)) for p in places], [f"{p:.6g}" for p in places])
     ax.set_xlabel(label)
