@@ -27,10 +27,12 @@ def test_an_attack_network_learns_from_the_shadows_whatever_the_scale(shape):
 
 def test_two_signals_are_drawn_for_members_and_others_apart():
     x, members = np.arange(6.0), np.array([True, False] * 3)
-    ax = plot_against(x, 2 * x, members, labels=("one", "other")).axes[0]
-    drawn = {line.get_label(): list(line.get_xdata()) for line in ax.lines}
-    assert drawn == {"members": [0, 2, 4], "non-members": [1, 3, 5]}
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("one", "other")
+    given = plt.subplots(1, 2)[1][1]
+    for ax in (plot_against(x, 2 * x, members, labels=("one", "other"), ax=where) for where in (None, given)):
+        drawn = {line.get_label(): list(line.get_xdata()) for line in ax.lines}
+        assert drawn == {"members": [0, 2, 4], "non-members": [1, 3, 5]}
+        assert (ax.get_xlabel(), ax.get_ylabel()) == ("one", "other")
+    assert ax is given
 
 
 def test_each_attack_has_a_hill_and_the_draw_at_hand():

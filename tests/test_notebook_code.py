@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.stats import spearmanr
 from scipy.stats import t as student
 
 from mia_helpers import attacks, masks, metrics, plots, signals
@@ -513,6 +514,23 @@ def test_06_cards_say_whose_they_are():
     np.testing.assert_array_equal(titles[0][0], names["phi"][:, i])
 
 
+def test_06_cards_in_print_tell_bets_and_truth_of_the_card_that_is_drawn():
+    rng, drawn = np.random.default_rng(0), []
+    lira, loss, is_member = rng.normal(0, 9, (8, 1000)), rng.normal(size=(8, 1000)), rng.random((8, 1000)) < 0.5
+    deck = rng.permutation(1000)[:300]
+    names = {"scores": {"LiRA online": lira}, "deck": deck, "is_member": is_member, "draw": drawn.append}
+    names["rivals"] = {"loss threshold": loss[0, deck] >= 0, "LiRA online": lira[0, deck] >= 0}
+    run("06", names, "def said(member)")
+    apart = [k for k in range(300) if (loss[0, deck[k]] >= 0) != (lira[0, deck[k]] >= 0)]
+    sure = np.abs(lira[0, deck])
+    assert drawn == [max(apart, key=lambda k: sure[k]), sure.argmin()]
+    for k, line in zip(drawn, names["printed"].splitlines(), strict=True):
+        said = ["a member" if yes else "not a member" for yes in (loss[0, deck[k]] >= 0, lira[0, deck[k]] >= 0)]
+        truth = "a member" if is_member[0, deck[k]] else "not a member"
+        assert line.startswith(f"loss threshold: {said[0]} · LiRA online: {said[1]} (score")
+        assert f"{lira[0, deck[k]]:z.1f}" in line and line.endswith(f"It was {truth}.")
+
+
 def test_07_promises_for_a_swap_are_of_two_steps():
     recipes, private = {"none": {}}, {"DP CNN, ε = 4": {"epsilon": 4}, "clipping only": {"epsilon": float("inf")}}
     verdicts = {name: SimpleNamespace(scores={"LiRA": i}) for i, name in enumerate(recipes | private)}
@@ -665,6 +683,32 @@ def test_09_agreement_is_counted_on_digits_that_neither_was_trained_on():
         ]  # fmt: skip
         assert table.loc[row, "agreement"] == pytest.approx(np.mean(same), abs=6e-4)
     assert table["k"].tolist() == [0, 1]
+
+
+def test_09_pictures_of_lines_and_of_scores_are_of_the_first_target():
+    rng, drawn = np.random.default_rng(0), []
+    phi, trees, kernel, members = (rng.normal(size=(8, 200)) for _ in range(4))
+    members = members > 0
+
+    def plot_against(x, y, rows, **_):
+        drawn.append((x, y, rows))
+
+    names = {"adversaries": SimpleNamespace(plot_against=plot_against), "phi": {"targets": phi}, "target_members": members}
+    names |= {"trees": {"targets": trees}, "by_kernel": {"targets": kernel}}
+    run("09", names, "the digit's own line")
+    for (line, answer, rows), found in zip(drawn, (trees, kernel), strict=True):
+        np.testing.assert_array_equal(answer >= line, found[0] >= 0)  # above its line: "member"
+        assert answer is phi[0] or np.array_equal(answer, phi[0])
+        np.testing.assert_array_equal(rows, members[0])
+    drawn.clear()
+    had = rng.random((16, 200)) < 0.5
+    of_shadows, early = rng.normal(0, 0.1, (16, 200)) + 3 * had, rng.normal(0, 0.1, (16, 200)) + had
+    names |= {"shadow_members": had, "EARLY": "early", "ease": rng.normal(size=200), "spearmanr": spearmanr}
+    names |= {"phi": {"shadows": of_shadows}, "banks": {"early": SimpleNamespace(phi=early, member_mask=had)}}
+    names["ledger"] = SimpleNamespace(on_targets={"LiRA online": trees, "LiRA online: early": kernel})
+    run("09", names, "hearsay = {")
+    for (apart, score, rows), found, lift in zip(drawn, (trees, kernel), (3, 1), strict=True):
+        assert np.abs(apart - lift).max() < 0.3 and np.array_equal(score, found[0]) and np.array_equal(rows, members[0])
 
 
 def test_10_the_audited_models_saw_the_members_and_the_canaries_whose_coin_said_so():

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from sklearn.pipeline import make_pipeline
@@ -28,14 +29,17 @@ def attack_network(features: ArrayLike, is_member: np.ndarray) -> Callable[[Iter
     return lambda models: [network.decision_function(np.reshape(one, (n, -1))) for one in models]
 
 
-def plot_against(x: np.ndarray, y: np.ndarray, members: np.ndarray, *, labels: tuple[str, str]) -> Figure:
-    """One signal against another, `[N]` each, members as small dots and non-members as circles."""
-    figure, ax = plt.subplots(figsize=(5.5, 3.6), layout="constrained")
+def plot_against(
+    x: np.ndarray, y: np.ndarray, members: np.ndarray, *, labels: tuple[str, str], ax: Axes | None = None
+) -> Axes:
+    """One signal against another, `[N]` each, members as small dots, others as circles; default a figure of its own."""
+    if ax is None:
+        _, ax = plt.subplots(figsize=(5.5, 3.6), layout="constrained")
     ax.plot(x[~members], y[~members], "o", ms=6, mfc="none", color=plots.NON_MEMBER, label="non-members")
     ax.plot(x[members], y[members], ".", ms=3, color=plots.MEMBER, label="members")
     ax.set(xlabel=labels[0], ylabel=labels[1])
     ax.legend(frameon=False)
-    return figure
+    return ax
 
 
 def plot_draws(redrawn: Mapping[str, ArrayLike], here: Mapping[str, float]) -> Figure:
