@@ -6,8 +6,18 @@ import pytest
 
 from mia_helpers.attacks import ThresholdAttack
 from mia_helpers.course import defended
-from mia_helpers.course.defended import Models, attacked, plot_bargains, plot_knobs, train, with_wrong_labels
-from mia_helpers.metrics import Estimate
+from mia_helpers.course.defended import (
+    Models,
+    attacked,
+    lead,
+    own,
+    plot_bargains,
+    plot_knobs,
+    plot_leads,
+    train,
+    with_wrong_labels,
+)
+from mia_helpers.metrics import Estimate, auc, best_threshold
 
 SMALL = {"n_models": 2, "n_members": 40, "epochs": 1}
 
@@ -125,6 +135,34 @@ def test_knobs_stand_two_in_a_row_and_lines_on_both_sides_of_a_setting(n):
     plt.close(figure)
 
 
+def test_the_leads_peak_is_the_best_advantage_and_its_mean_the_auc_minus_one_half():
+    rng = np.random.default_rng(0)
+    mask = np.tile(np.arange(2000) < 1000, (2, 1))
+    logits = np.zeros((2, 2000, 10))
+    logits[..., 0] = rng.normal(0, 1, (2, 2000)) + 0.7 * mask
+    models = Models(logits, mask, np.zeros((2, 2000), int), np.zeros((2, 2000), int))
+    curves = lead(models, 2001)
+    assert curves.shape == (2, 2001)
+    for curve, values, member in zip(curves, logits[..., 0], mask):
+        best = best_threshold(values, member)
+        assert curve.max() == pytest.approx((values >= best)[member].mean() - (values >= best)[~member].mean(), abs=1e-3)
+        assert curve.mean() == pytest.approx(auc(values, member).value - 0.5, abs=1e-3)
+        assert curve[0] >= 0 and curve[-1] == 0
+    ax = plot_leads({"one": curves, "other": -curves})
+    lines = {line.get_label(): line.get_ydata() for line in ax.lines}
+    np.testing.assert_allclose(lines["one"], curves.mean(0))
+    np.testing.assert_allclose(lines["other"], -curves.mean(0))
+    plt.close("all")
+
+
+def test_a_readers_own_recipe_is_trained_or_it_goes_on_without(monkeypatch, capsys):
+    monkeypatch.setattr(defended, "train", lambda **knobs: knobs)
+    assert own(lambda: {"epochs": 3}) == {"epochs": 3}
+    assert own(lambda: None) is None and "No recipe of your own yet" in capsys.readouterr().out
+    assert own(lambda: 1 / 0) is None and "stops with ZeroDivisionError" in capsys.readouterr().out
+    assert own(lambda: 3) is None and "stops with TypeError" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("least", [0.7, 0.85, 0.9])
 def test_what_is_not_accurate_enough_is_shaded(least):
     picture = {
@@ -142,6 +180,13 @@ def test_what_is_not_accurate_enough_is_shaded(least):
     texts = [text.get_text() for text in ax.texts]
     assert "early stopping" in texts and "no defence and\nrounded confidences" in texts and "no defence" not in texts
     assert ax.figure.get_figwidth() <= 7
+    plt.close("all")
+
+
+def test_without_the_masks_no_defence_stands_for_itself():
+    some = Estimate(0.9, 0.89, 0.91)
+    texts = [text.get_text() for text in plot_bargains({"no defence": (some, some), "dropout": (some, some)}, 0.0).texts]
+    assert "no defence" in texts
     plt.close("all")
 
 

@@ -399,25 +399,49 @@ def test_05_the_control_is_about_another_model_of_the_same_owner():
 def test_05_tables_have_each_defences_own_figures():
     models = {name: eight_models(i) for i, name in enumerate(("no defence", "dropout", "labels only"))}
     verdicts = {
-        name: {a: {"AUC": np.random.default_rng([i, k]).random(8)} for k, a in enumerate(("confidence", "loss"))}
+        name: {
+            a: {what: np.random.default_rng([i, k, j]).random(8) for j, what in enumerate(("AUC", "advantage"))}
+            for k, a in enumerate(("confidence", "loss"))
+        }
         for i, name in enumerate(models)
     }
     mean = metrics.mean_over_models
-    names = {"models": models, "verdicts": verdicts, "verdict": lambda m: {}, "mean": mean, "usual": models["no defence"]}
-    names["models"] = models
     of_model = {id(m): verdicts[name] for name, m in models.items()}
+    names = {"models": models, "verdicts": verdicts, "mean": mean, "usual": models["no defence"]}
     names["verdict"] = lambda m: of_model[id(m)]
+    drawn = []
+    names["defended"] = SimpleNamespace(plot_bargains=lambda picture, least: drawn.append(picture))
     table = run("05", names, "verdicts |= {name: verdict(m)")
     for name, m in models.items():
         assert table.loc[name, "accuracy"] == str(mean(m.accuracy)) and table.loc[name, "gap"] == str(mean(m.gap))
         for attack, found in verdicts[name].items():
             assert table.loc[name, f"AUC, {attack}"] == str(mean(found["AUC"]))
-    table = run("05", names, "def strongest(name)", "pd.DataFrame(table).T.astype(str)")
+        assert table.loc[name, "advantage, loss"] == str(mean(verdicts[name]["loss"]["advantage"]))
+    table = run("05", names, "def bargains()", "found = bargains()", "pd.DataFrame(table).T.astype(str)")
     for name, m in models.items():
         best = max(verdicts[name], key=lambda attack: verdicts[name][attack]["AUC"].mean())
         row = table.loc[name]
         assert row["strongest attack"] == best and row["its AUC"] == str(mean(verdicts[name][best]["AUC"]))
-        assert row["accuracy"] == str(mean(m.accuracy))
+        assert row["accuracy"] == str(mean(m.accuracy)) and drawn[0][name] == (
+            mean(m.accuracy),
+            mean(verdicts[name][best]["AUC"]),
+        )
+        advantages = [mean(found["advantage"]) for found in verdicts[name].values()]
+        assert row["largest advantage"] == str(max(advantages, key=lambda found: found.value))
+
+
+def test_05_whose_label_has_a_one_after_rounding():
+    usual = eight_models(4)
+    usual = defended.Models(3 * usual.logits, usual.member_mask, usual.labels, usual.truth)  # sure enough for a 1.0
+    shown = {"rounded confidences": masks.round_probabilities(usual.logits, 1)}
+    table = run("05", {"usual": usual, "shown": shown, "mean": metrics.mean_over_models}, "tied = []")
+    found = []
+    for z, y, member, answer in zip(usual.logits, usual.labels, usual.member_mask, shown["rounded confidences"]):
+        ones = np.array([answer[i, label] == 1 for i, label in enumerate(y)])
+        loss = signals.negative_loss(z, y)
+        found.append((ones[member].mean(), ones[~member].mean(), metrics.auc(loss[ones], member[ones]).value))
+    expected = [str(metrics.mean_over_models(column)) for column in np.transpose(found)]
+    assert table.loc["rounded"].tolist() == expected
 
 
 def test_05_rates_of_wrong_and_right_labels():
@@ -533,21 +557,15 @@ def test_06_cards_in_print_tell_bets_and_truth_of_the_card_that_is_drawn():
 
 def test_07_promises_for_a_swap_are_of_two_steps():
     recipes, private = {"none": {}}, {"DP CNN, ε = 4": {"epsilon": 4}, "clipping only": {"epsilon": float("inf")}}
+    recipes |= {"label smoothing": {}, "RelaxLoss": {}}
     verdicts = {name: SimpleNamespace(scores={"LiRA": i}) for i, name in enumerate(recipes | private)}
     told = SimpleNamespace(DELTA=0.001, shown_epsilon=lambda scores, mask: float(scores))
     names = {"recipes": recipes, "private": private, "verdicts": verdicts, "mask": None, "trial": told}
     table = run("07", names, "def promise(")
     # A swap is removing and adding: P ≤ e^ε P' + δ twice gives e^2ε and (1 + e^ε) δ.
     delta = 0.001 + np.exp(4) * 0.001
-    assert table.loc["DP CNN, ε = 4"].tolist() == [1.0, "ε = 4, δ = 0.001", f"ε = 8, δ = {delta:.2g}"]
+    assert table.loc["DP CNN, ε = 4"].tolist() == [3.0, "ε = 4, δ = 0.001", f"ε = 8, δ = {delta:.2g}"]
     assert set(table.loc["none"].tolist()[1:]) | set(table.loc["clipping only"].tolist()[1:]) == {"—"}
-    run("07", names, "def plot_bounds(")
-    ax = plt.subplots()[1]
-    names["plot_bounds"](ax, 1.0)
-    lines = {line.get_label(): line.get_data() for line in ax.lines}
-    for label, epsilon, d in (("bound, add or remove", 1, 0.001), ("bound, swap", 2, (1 + np.e) * 0.001)):
-        x, y = lines[label]
-        np.testing.assert_allclose(y, np.minimum(1, np.exp(epsilon) * x + d))
 
 
 def test_07_the_summary_has_each_defences_own_figures_and_masks_their_own_cost():
@@ -557,29 +575,73 @@ def test_07_the_summary_has_each_defences_own_figures_and_masks_their_own_cost()
     def draws():
         return {attack: rng.random(200) for attack in ("LiRA", "loss threshold")}
 
+    def estimate(x):
+        return f"about {x[0]:.6f}"
+
     verdicts = {
         name: SimpleNamespace(accuracy=rng.random(200), auc=draws(), tpr=draws(), strongest=best)
         for name, best in names_.items()
     }
     leaks = {name: v.auc[v.strongest] for name, v in verdicts.items()}
-    table = run("07", {"verdicts": verdicts, "base": verdicts["none"], "leaks": leaks}, "share = {name: (leak[0]")
+    groups, under_it = ({name: rng.random(200) for name in verdicts} for _ in range(2))
+    names = {"everyone": verdicts, "base": verdicts["none"], "leaks": leaks, "estimate": estimate}
+    names |= {"groups": groups, "under_it": under_it}
+    table = run("07", names, "share = {n: (v.auc")
     for name, v in verdicts.items():  # the first of the draws is the value itself
         row, best = table.loc[name], v.strongest
         assert row["strongest attack"] == best and row["its TPR at 1 % FPR"] == f"{v.tpr[best][0]:.3f}"
-        assert row["accuracy"] == f"{v.accuracy[0]:.3f}" and row["its AUC"] == f"{v.auc[best][0]:.3f}"
+        assert row["accuracy"] == f"{v.accuracy[0]:.3f}" and row["its AUC"] == estimate(v.auc[best])
         lead = (v.auc[best][0] - 0.5) / (verdicts["none"].auc["loss threshold"][0] - 0.5)
         assert row["lead left"] == f"{lead:.0%}"
+        assert row["LiRA's AUC, exposed"] == estimate(groups[name]) and row["exposed under it"] == f"{under_it[name][0]:.2f}"
     logits, labels, mask = rng.normal(size=(4, 50, 10)), rng.integers(0, 10, 50), rng.random((4, 50)) < 0.5
     masked = {"top 1": masks.top_k(logits, 1), "rounded": masks.round_probabilities(logits, 1)}
-    table = run("07", {"logits": logits, "labels": labels, "mask": mask, "masked": masked}, "truth = np.eye(10)[labels]")
+    seen = {name: {attack: rng.random(200) for attack in ("LiRA, adaptive", "label-only attack")} for name in masked}
+    base = SimpleNamespace(auc={"LiRA": np.full(200, 0.7)})
+    names = {"logits": logits, "labels": labels, "mask": mask, "masked": masked}
+    table = run("07", names | {"seen": seen, "base": base, "estimate": estimate}, "truth, rows = np.eye(10)[labels]")
     p = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
     for name, answer in ({"no mask": p} | masked).items():
         of_others = [
             sum((answer[s, n, c] - (c == labels[n])) ** 2 for c in range(10))
             for s in range(4) for n in range(50) if not mask[s, n]
         ]  # fmt: skip
-        assert table.loc[name, "Brier score"] == pytest.approx(np.mean(of_others), abs=6e-4)
-        assert table.loc[name, "labels kept"] == 1
+        row, values = table.loc[name], seen.get(name, {"LiRA": base.auc["LiRA"]})
+        best = max(values, key=lambda attack: values[attack][0])
+        assert float(row["Brier score"]) == pytest.approx(np.mean(of_others), abs=6e-4)
+        assert row["strongest attack"] == best and row["its AUC"] == estimate(values[best])
+        assert row["lead left"] == f"{(values[best][0] - 0.5) / 0.2:.0%}"
+        assert row["LiRA, adaptive"] == estimate(values.get("LiRA, adaptive", base.auc["LiRA"]))
+
+
+def test_07_differences_are_paired_and_say_which_is_taken_from_which():
+    rng = np.random.default_rng(0)
+    told = ("augmentation", "RelaxLoss", "DP CNN, ε = 4", "DP CNN, ε = 8", "DP linear, ε = 8", "clipping only", "none")
+    leaks, groups = ({name: rng.random(200) for name in told} for _ in range(2))
+    verdicts = {name: SimpleNamespace(accuracy=rng.random(200)) for name in told}
+    names = {"leaks": leaks, "groups": groups, "verdicts": verdicts, "estimate": lambda x: f"about {x[0]:.6f}"}
+    table = run("07", names, "pairs = (")
+    assert len(table) >= 4
+    for row, columns in table.iterrows():
+        one, other = str(row).split(" minus ")
+        assert columns["accuracy"] == f"about {verdicts[one].accuracy[0] - verdicts[other].accuracy[0]:.6f}"
+        assert columns["its AUC"] == f"about {leaks[one][0] - leaks[other][0]:.6f}"
+        assert columns["LiRA's AUC, exposed"] == f"about {groups[one][0] - groups[other][0]:.6f}"
+
+
+def test_07_the_worked_lines_are_about_both_ends_of_the_scores():
+    rng = np.random.default_rng(0)
+    mask = rng.random((4, 4000)) < 0.5
+    scores = rng.normal(0, 1, mask.shape) + 1.0 * mask
+    base = SimpleNamespace(scores={"LiRA": scores}, tpr={"LiRA": np.array([0.3, 0.2])})
+    names = {"base": base, "mask": mask, "trial": SimpleNamespace(DELTA=0.001)}
+    run("07", names, 'caught, accused = base.tpr["LiRA"][0], 0.01')
+    lines = names["printed"].splitlines()
+    assert lines[0] == f"caught: ε ≥ log((0.300 − 0.001) / 0.0100) = {np.log(29.9):.1f}"
+    limit = np.sort(scores[~mask])[round(0.05 * (~mask).sum())]
+    missed = (scores[mask] < limit).mean()
+    assert lines[1].startswith(f"cleared: ε ≥ log((0.050 − 0.001) / {missed:.4f}) = ")
+    assert float(lines[1].split("= ")[1]) == pytest.approx(np.log(0.049 / missed), abs=0.1)
 
 
 # ------------------------------------------------------------------------------------------------------------ 08 to 11

@@ -207,11 +207,12 @@ def test_the_picture_shows_each_defence_and_masks_a_little_aside():
     plt.close("all")
 
 
-def test_the_place_is_ringed():
-    some = metrics.Estimate(0.9, 0.88, 0.92), metrics.Estimate(0.6, 0.58, 0.62)
-    ax = trial.place({"none": some, "DP CNN, ε = 1": (some[1], some[1])}, "none", plt.subplots()[1])
-    largest = max(ax.lines, key=lambda line: line.get_markersize())
-    assert largest.get_xdata()[0] == 0.9 and largest.get_ydata()[0] == 0.6 and largest.get_markerfacecolor() == "none"
+@pytest.mark.parametrize(("least", "left"), [(0.86, 0.81), (0.5, 0.47)])
+def test_the_picture_is_as_wide_as_its_defences_lie_apart(least, left):
+    some = metrics.Estimate(0.6, 0.58, 0.62)
+    ax = trial.trade_off({name: (metrics.Estimate(x, x, x), some) for name, x in (("none", 0.9), ("RelaxLoss", least))})
+    low, high = ax.get_xlim()
+    assert low == left < least < 0.9 < high
     plt.close("all")
 
 

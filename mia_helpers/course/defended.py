@@ -4,7 +4,7 @@ What notebook 05 keeps out of sight: whose digits a model is trained on, the kno
 models belong to the owner's half of the digits, odd ones to the adversary's, so that target and shadow share no digit.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -17,12 +17,12 @@ from matplotlib.figure import Figure
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from mia_helpers import plots
+from mia_helpers import plots, signals
 from mia_helpers.attacks import Attack
 from mia_helpers.bank import ShadowBank
 from mia_helpers.data import ImageSet, load_digits
 from mia_helpers.inputs import whole_number
-from mia_helpers.metrics import Estimate, auc
+from mia_helpers.metrics import Estimate, auc, roc_curve
 from mia_helpers.models import SmallClassifier
 from mia_helpers.shadows import train_shadows
 from mia_helpers.training import fit
@@ -146,6 +146,31 @@ def attacked(models: Models, attack: Attack, shadows: Models | None = None) -> d
     return {name: np.array(values) for name, values in found.items()}
 
 
+def own(recipe: Callable[[], Mapping[str, Any] | None]) -> Models | None:
+    """The models of a reader's own recipe; None, with a sentence, if there is none yet, or none that trains."""
+    try:
+        knobs = recipe()
+        if knobs is not None:
+            return train(**knobs)
+    except Exception as error:  # noqa: BLE001 (whatever the reader's code raises; the exercise has said so, too)
+        print(f"Your recipe stops with {type(error).__name__}: {error}")
+        return None
+    print("No recipe of your own yet: the picture stays as it is.")
+    return None
+
+
+def lead(models: Models, n_points: int = 101) -> np.ndarray:
+    """TPR minus FPR of the loss threshold at every FPR, `[T, n_points]` for FPRs from 0 to 1 (straight between two).
+
+    The highest point is the largest advantage that a threshold can have, the mean the AUC minus one half.
+    """
+    grid, found = np.linspace(0, 1, n_points), []
+    for logits, labels, is_member in zip(models.logits, models.labels, models.member_mask):
+        fpr, tpr, _ = roc_curve(signals.negative_loss(logits, labels), is_member)
+        found.append(np.interp(grid, fpr, tpr) - grid)
+    return np.array(found)
+
+
 def with_wrong_labels(labels: np.ndarray, share: float) -> np.ndarray:
     """Labels `[N]`, of which `share` (at random, the same ones for a smaller share, too) are replaced by another digit."""
     rng = np.random.default_rng(0)
@@ -222,6 +247,17 @@ def plot_knobs(
     return figure
 
 
+def plot_leads(leads: Mapping[str, np.ndarray]) -> Axes:
+    """The mean of each group of curves that `lead` gives, by name, up to three."""
+    _, ax = plt.subplots(figsize=(6.5, 3), layout="constrained")
+    for (name, curves), style, colour in zip(leads.items(), ("-", "--", "-."), plots.SERIES):
+        ax.plot(np.linspace(0, 1, curves.shape[1]), curves.mean(0), style, color=colour, label=name)
+    ax.set(xlabel="false-positive rate of the threshold", ylabel="TPR minus FPR", xlim=(0, 1))
+    plots.chance_line(ax, 0, horizontal=True)
+    ax.legend(frameon=False, loc="upper left")
+    return ax
+
+
 def plot_bargains(picture: Mapping[str, tuple[Estimate, Estimate]], least: float) -> Axes:
     """Utility against leakage of notebook 05's defences; what is less accurate than `least` is shaded, and cannot be had.
 
@@ -230,7 +266,8 @@ def plot_bargains(picture: Mapping[str, tuple[Estimate, Estimate]], least: float
     """
     _, ax = plt.subplots(figsize=(7, 4), layout="constrained")
     labels = ("accuracy on unseen digits (utility)", "leakage (AUC)")
-    plots.tradeoff(picture, labels=labels, chance=0.5, offsets=OFFSETS, texts=TEXTS, ax=ax)
+    texts = TEXTS if "rounded confidences" in picture else {}
+    plots.tradeoff(picture, labels=labels, chance=0.5, offsets=OFFSETS, texts=texts, ax=ax)
     left, right = ax.get_xlim()
     ax.axvspan(left, max(left, least), color=plots.NEUTRAL, alpha=0.2, linewidth=0)
     ax.set_xlim(left, right)

@@ -379,7 +379,6 @@ OFFSETS = {  # of the labels, in points
     "RelaxLoss": (8, -8),
     "augmentation": (9, -6),
 }
-IN_SMALL = {"DP CNN, ε = 1": (4, -12), "DP CNN, ε = 4": (-5, 7), "DP CNN, ε = 8": (-8, 12)}  # where few are drawn
 ASIDE = {"rounded confidences": -0.006, "labels only": -0.012}  # as accurate as "none": else their bars would lie on its own
 
 
@@ -390,18 +389,9 @@ def trade_off(picture: Mapping[str, tuple[metrics.Estimate, metrics.Estimate]]) 
         e, by = accuracy, ASIDE.get(name, 0.0)
         moved[name] = metrics.Estimate(e.value + by, e.low + by, e.high + by), leak
     ax = plt.subplots(figsize=(7, 5.6), layout="constrained")[1]
-    _trade_off(moved, OFFSETS, ax).set(xlim=(0.47, 1.12), xticks=np.arange(5, 11) / 10)  # with room for labels
-    return ax
-
-
-def place(picture: Mapping[str, tuple[metrics.Estimate, metrics.Estimate]], here: str, ax: Axes) -> Axes:
-    """The trade-off of a few defences in a small square, as in `trade_off`, with a ring around one."""
-    _trade_off(picture, OFFSETS | IN_SMALL, ax).set(xlim=(0.45, 1.0), box_aspect=1)
-    accuracy, leak = picture[here]
-    ax.plot(accuracy.value, leak.value, "o", ms=14, mfc="none", mec="black")
-    return ax
-
-
-def _trade_off(picture: Mapping, offsets: Mapping[str, tuple[float, float]], ax: Axes) -> Axes:
     labels = "accuracy on non-members (utility)", "AUC of the strongest attack (leakage)"
-    return plots.tradeoff(picture, labels=labels, chance=0.5, offsets=offsets, ax=ax)
+    plots.tradeoff(moved, labels=labels, chance=0.5, offsets=OFFSETS, ax=ax)
+    least = min(accuracy.value for accuracy, _ in moved.values())
+    limits, ticks = ((0.47, 1.12), np.arange(5, 11) / 10) if least < 0.8 else ((0.81, 1.0), np.arange(82, 100, 4) / 100)
+    ax.set(xlim=limits, xticks=ticks)  # with room for labels
+    return ax

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from mia_helpers import metrics, signals
-from mia_helpers.attacks import ThresholdAttack
+from mia_helpers.attacks import ClassifierAttack, ThresholdAttack, boosted_trees
 from mia_helpers.course import defended
 from mia_helpers.course.checks import NOT_ATTEMPTED, exercise
 
-MOST_LEAK, LEAST_ACCURACY = 0.535, 0.885  # what a recipe of the reader's own has to keep to
+MOST_LEAK, LEAST_ACCURACY = 0.555, 0.9  # what a recipe of the reader's own has to keep to; none of notebook 05's does
 
 
 def exercise_5_1(gap_attack: Callable[[np.ndarray, np.ndarray], tuple[float, float]]) -> None:
@@ -62,16 +62,18 @@ def exercise_5_2(no_gap: Callable[[], tuple[np.ndarray, np.ndarray]]) -> None:
 
 
 def exercise_5_3(own_recipe: Callable[[], Mapping[str, Any]]) -> None:
-    """A recipe that leaks less than early stopping does on most draws, and is about as accurate as no defence."""
+    """A recipe for the same 500 members that is more accurate than early stopping and leaks less than dropout."""
 
     def check() -> str | None:
         recipe = own_recipe()
         if recipe is None:
             return NOT_ATTEMPTED
-        models = defended.train(**dict(recipe))
-        accuracy = models.accuracy.mean()
-        leak = defended.attacked(models, ThresholdAttack())["AUC"].mean()
-        measured = f"accuracy {accuracy:.3f}, AUC of the loss threshold {leak:.3f}"
+        if other := {"n_members", "n_models", "wrong_labels"} & set(recipe):
+            return f"{min(other)} changes whom it is about; wanted is a recipe for the same 500 members"
+        models = defended.train(**recipe)
+        judge = (ThresholdAttack(), ClassifierAttack(boosted_trees(seed=0)))  # the confidence finds no more than the loss
+        accuracy, leak = models.accuracy.mean(), max(defended.attacked(models, attack)["AUC"].mean() for attack in judge)
+        measured = f"accuracy {accuracy:.3f}, AUC of the strongest attack {leak:.3f}"
         if leak > MOST_LEAK:
             return f"{measured}: it still leaks; wanted are {MOST_LEAK} or less"
         return None if accuracy >= LEAST_ACCURACY else f"{measured}: too often wrong; wanted are {LEAST_ACCURACY} or more"

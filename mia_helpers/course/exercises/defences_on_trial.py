@@ -50,27 +50,7 @@ def exercise_7_1(
     exercise("7.1", check, "a mask that the adversary can copy or undo hides little: the shadows wear it, too")
 
 
-def exercise_7_2(best_tpr: Callable[[float, float, float], float]) -> None:
-    """The most that any attack can catch in a differentially private model."""
-
-    def check() -> str | None:
-        if best_tpr(1.0, 0.0, 0.01) is None:
-            return NOT_ATTEMPTED
-        for arguments, expected in (
-            ((1.0, 0.001, 0.01), 0.01 * e + 0.001),
-            ((8.0, 0.0, 0.01), 1 - 0.99 * e**-8),
-            ((1.0, 0.0, 0.9), 1 - 0.1 / e),
-            ((0.0, 0.0, 0.3), 0.3),
-            ((2.0, 0.5, 0.9), 1.0),
-        ):
-            if not isclose(found := best_tpr(*arguments), expected, rel_tol=1e-9):
-                return f"best_tpr{arguments} gives {found:.4g}, expected {expected:.4g}; the smaller of both limits counts"
-        return None
-
-    exercise("7.2", check, "at ε = 1 and an FPR of 1 % nobody catches more than 3 % of the members; at ε = 8 almost all")
-
-
-def exercise_7_3(my_defence: Callable[[np.ndarray, np.ndarray, int], nn.Module]) -> None:
+def exercise_7_2(my_defence: Callable[[np.ndarray, np.ndarray, int], nn.Module]) -> None:
     """A defence of the reader's own: it trains, differs from seed to seed, and still reads digits."""
 
     def check() -> str | None:
@@ -96,4 +76,24 @@ def exercise_7_3(my_defence: Callable[[np.ndarray, np.ndarray, int], nn.Module])
             return f"it reads {accuracy:.0%} of unseen digits; a network that reads nothing leaks nothing, and is no defence"
         return None
 
-    exercise("7.3", check, "it trains and reads; where it lands the picture below will show")
+    exercise("7.2", check, "it trains and reads; where it lands the picture below will show")
+
+
+def exercise_7_3(best_tpr: Callable[[float, float, float], float]) -> None:
+    """The most that any attack can catch in a differentially private model."""
+
+    def check() -> str | None:
+        if best_tpr(1.0, 0.0, 0.01) is None:
+            return NOT_ATTEMPTED
+        for arguments, expected in (
+            ((1.0, 0.001, 0.01), 0.01 * e + 0.001),
+            ((8.0, 0.0, 0.01), 1 - 0.99 * e**-8),
+            ((1.0, 0.0, 0.9), 1 - 0.1 / e),
+            ((0.0, 0.0, 0.3), 0.3),
+            ((2.0, 0.5, 0.9), 1.0),
+        ):
+            if not isclose(found := best_tpr(*arguments), expected, rel_tol=1e-9):
+                return f"best_tpr{arguments} gives {found:.4g}, expected {expected:.4g}; the smaller of both limits counts"
+        return None
+
+    exercise("7.3", check, "at ε = 1 and an FPR of 1 % nobody catches more than 3 % of the members; at ε = 8 almost all")
