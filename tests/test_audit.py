@@ -85,7 +85,9 @@ def test_noise_with_reference_models_gives_no_evidence():
 def test_planted_leak_is_found_and_not_called_safe_or_proved():
     y, is_member, z = outputs(0, 1000, leak=2)
     report = audit(y, is_member, logits=z, at_fpr=0.05)
-    assert report.status == EVIDENCE and report.verdict.startswith("Evidence of leakage, from an AUC of ")
+    assert report.status == EVIDENCE and report.verdict.startswith(
+        f"Evidence of leakage: the attack “{report.strongest}” has an AUC of "
+    )
     assert report.attacks["loss"].auc.low > 0.5
     assert set(report.attacks) == {
         "gap",
@@ -356,45 +358,55 @@ def test_a_floor_is_used_or_refused():
 
 
 @pytest.mark.parametrize("n_leaks", [0, 1, 2, 3, 5])
-def test_the_verdict_names_the_attacks_that_carry_the_evidence(n_leaks):
+def test_the_verdict_names_the_attack_that_carries_the_evidence(n_leaks):
     y, is_member, z = outputs(0, 1000, leak=2)
     report = audit(y, is_member, logits=z, at_fpr=0.05)
-    area = {name: f"an AUC of {found.auc} ({name})" for name, found in report.attacks.items()}
-    assert report.verdict.startswith(f"Evidence of leakage, from {area[report.strongest]}. The strongest of ")
-    assert report.verdict.count("an AUC of") == 1  # the strongest attack's is not said twice
-    others = [name for name in report.attacks if name != report.strongest]
-    leaks = others[:n_leaks]
+    strongest = report.strongest
+    begins = {
+        name: f"Evidence of leakage: the attack “{name}” has an AUC of {found.auc}; guessing has 0.5."
+        for name, found in report.attacks.items()
+    }
+    assert report.verdict.startswith(
+        f"{begins[strongest]} Where at most 50 of 1,000 non-members are named falsely (5 % FPR), it "
+    )
+    rest = report.verdict[len(begins[strongest]) :].partition(" Classes or groups")[0]
+    assert "AUC" not in rest and "“" not in rest  # one attack in both sentences, and its AUC once
+    leaks = [name for name in report.attacks if name != strongest][:n_leaks]
     verdict = words.verdict(report, leaks)
-    named = [name for name in others if area[name] in verdict]
-    assert len(named) == min(3, n_leaks) and set(named) <= set(leaks)
-    assert f"{report.strongest}, has a TPR" in verdict and f" there and {area[report.strongest].split(' (')[0]}" in verdict
-    if n_leaks:
-        rest = words.verdict(report, [*leaks, report.strongest])  # then the strongest's alone is named
-        assert rest == report.verdict
-        said = re.match(r"Evidence of leakage, from (.*?\)( and \d more)?)\. The strongest", verdict)
-        assert (said[2] or "") == (" and 2 more" if n_leaks == 5 else "")
-        assert min(report.attacks[name].auc.low for name in named) >= max(
-            [report.attacks[name].auc.low for name in set(leaks) - set(named)], default=0
-        )
+    if not n_leaks:
+        assert verdict.startswith("Evidence of leakage in a part of the data, none over all.")
+        assert f"For the record: “{strongest}” has an AUC of {report.attacks[strongest].auc}. Where" in verdict
+        return
+    clearest = max(leaks, key=lambda name: report.attacks[name].auc.low)
+    assert verdict.startswith(begins[clearest]) and f"another attack, “{strongest}”, names " in verdict
+    others = {1: "", 2: " 1 more of the attacks does better", 3: " 2 more of the attacks do", 5: " 4 more of the attacks do"}
+    assert (" more of the attacks " in verdict) == (n_leaks > 1) and others[n_leaks] in verdict
+    assert words.verdict(report, [*leaks, strongest]) == report.verdict  # then the strongest's alone is named
 
 
-def test_the_verdict_says_whether_the_rate_alone_would_exclude_guessing():
+def test_the_verdict_says_whether_the_number_may_be_luck():
     y, is_member, z = outputs(0, 1000, leak=2)
     report = audit(y, is_member, logits=z, at_fpr=0.05)
-    name, doubt = report.strongest, "(guessing: 50 of both, which the interval of the TPR does not exclude)"
+    name, doubt = report.strongest, " Guessing names 50, so this number alone may be luck."
 
-    def with_tpr(low):
-        rates = {0.05: replace(report.tpr, low=low)}
+    def with_tpr(**ends):
+        rates = {0.05: replace(report.tpr, **ends)}
         return replace(report, attacks=report.attacks | {name: replace(report.attacks[name], tpr_at_fpr=rates)})
 
     assert doubt in words.verdict(with_tpr(low=0.05), [name])
-    assert "(guessing: 50 of both)" in words.verdict(with_tpr(low=0.051), [name])
+    assert doubt in words.verdict(with_tpr(low=0.05), [next(other for other in report.attacks if other != name)])
+    assert " Guessing names 50." in words.verdict(with_tpr(low=0.051), [name])
+    assert " Guessing names 50." in words.verdict(with_tpr(low=0, value=0, high=0.049), [name])  # ties: worse than guessing
+    said = words.verdict(with_tpr(low=0.12345, value=0.2345, high=0.3999), [name])
+    assert "it names 234 [123, 400] of 1,000 members, the most of 7 attacks." in said
     low = with_tpr(low=0.051).attacks[name]
     by_rate = replace(low, auc=replace(low.auc, low=0.5))  # above chance at some rate, but not by the AUC
     report = replace(report, attacks=report.attacks | {name: by_rate})
     verdict = words.verdict(report, [name])
-    assert verdict.startswith(f"Evidence of leakage, from a TPR too high for luck ({name}). ")
-    assert f" there and an AUC of {by_rate.auc}: it names" in verdict
+    assert verdict.startswith(
+        f"Evidence of leakage: the attack “{name}” names more members than luck explains. Where at most "
+    )
+    assert "AUC of" not in verdict.partition(" Classes or groups")[0]
 
 
 @pytest.mark.parametrize(

@@ -336,13 +336,13 @@ def test_json_and_tables_put_each_figure_under_its_name(report):
     for row in attacks_.rows:
         cells, found = dict(zip(attacks_.header, row)), report.attacks[row[0]]
         assert cells["AUC"] == shown(found.auc) and cells["advantage"] == shown(found.advantage)
-        assert [cells[f"TPR at {fpr:g} FPR"] for fpr in (0.2, 0.1)] == [shown(r, f) for f, r in found.tpr_at_fpr.items()]
+        assert [cells[f"TPR at {fpr} % FPR"] for fpr in (20, 10)] == [shown(r, f) for f, r in found.tpr_at_fpr.items()]
         written = told["attacks"][row[0]]
         assert written["auc"]["value"] == found.auc.value and written["advantage"]["low"] == found.advantage.low
         assert written["accuracy"]["high"] == found.accuracy.high
         assert [rate["value"] for rate in written["tpr_at_fpr"]] == [r.value for r in found.tpr_at_fpr.values()]
     sizes = f"{N_MEMBERS} members, {N - N_MEMBERS} non-members, 3 classes, {report.n_shadows} shadows"
-    smallest = f"Smallest false-positive rate supported: {rounded_up(10 / (N - N_MEMBERS))}."
+    smallest = f"Smallest false-positive rate supported: {rounded_up(1000 / (N - N_MEMBERS))} %."
     assert all(text in form for text in (sizes, smallest) for form in (report.to_markdown(), report.summary()))
     for c, row in zip(report.controls, controls_.rows):
         assert row[:3] == (c.name, shown(c.auc), "passed" if c.passed else "FAILED")

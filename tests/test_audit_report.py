@@ -19,7 +19,7 @@ from PIL import Image
 
 from mia_helpers import attacks
 from mia_helpers.audit import References, Settings, advice, audit, examples, main, measuring, pictures, scoring, words
-from mia_helpers.audit.report import EVIDENCE, JSON_SCHEMA, NO_EVIDENCE, NOT_COMPARABLE, shown
+from mia_helpers.audit.report import EVIDENCE, JSON_SCHEMA, NO_EVIDENCE, NOT_COMPARABLE, percent, shown
 from mia_helpers.metrics import Estimate, auc, roc_curve, true_positives_at_fpr
 
 NAMES = ["<script>alert(1)</script>", "$x^{", "a|b](http://x.y)", "\x1b[2Jred\nline", "病院 🏥 " + "very " * 20]
@@ -296,7 +296,8 @@ def test_html_is_well_formed_harmless_and_its_pictures_are_said_in_words(full, s
         assert f"{report.strongest}: " in alts[1]
         for fpr, rate in report.attacks[report.strongest].tpr_at_fpr.items():
             assert (
-                f"{shown(rate.value, fpr)} at {fpr:.3g}" in alts[1].partition(f"{report.strongest}: ")[2].partition(";")[0]
+                f"{shown(rate.value, fpr)} at {percent(fpr)}"
+                in alts[1].partition(f"{report.strongest}: ")[2].partition(";")[0]
             )
         assert not any(c for c in said if not c.isprintable() and c != "\n")
 
@@ -378,25 +379,47 @@ def first(pattern, text):
     return re.search(pattern, text, re.DOTALL)[1]
 
 
+@pytest.mark.parametrize("coins", [False, True])
+def test_a_bound_on_epsilon_is_stated_for_coins_only(coins):
+    y, is_member, z = outputs(3, 1200, leak=2)
+    report = audit(y, is_member, logits=z, settings=Settings(at_fpr=0.05, coins=coins))
+    figure = f"{report.epsilon:.2f}"
+    assert report.epsilon > 0.1 and report.epsilon_holds == coins
+    jsonschema.validate(report.to_dict(), JSON_SCHEMA)
+    told = report.to_dict()["epsilon"]
+    assert told["lower_bound"] == report.epsilon and told["holds_for_this_run"] == coins
+    assert (f"Empirical ε ≥ {figure} (" in report.summary()) == coins
+    assert ("Empirical ε: not stated." in report.summary()) != coins
+    parts = (
+        first(r"## Empirical ε\n(.*?)\n## ", report.to_markdown()),
+        first(r"<h2>Empirical ε</h2>(.*?)<h2>", report.to_html()),
+    )
+    for part in parts:
+        assert (figure in part) == coins and ("pass Settings(coins=True)" in part) != coins
+    assert any("no bound for this model" in line for line in report.assumptions) != coins
+
+
 @pytest.mark.parametrize("at_fpr", [0.05, 0.005])
 def test_the_strongest_attack_has_the_same_digits_in_every_form(at_fpr, tmp_path, capsys):
     y, is_member, z = outputs(3, 4200, leak=1)
     np.savez(tmp_path / "a.npz", labels=y, is_member=is_member, logits=z)
     report = audit(y, is_member, logits=z, settings=Settings(at_fpr=at_fpr))
     tpr, area = shown(report.tpr, at_fpr), shown(report.attacks[report.strongest].auc)
-    assert first(r"has a TPR of (\S+ \[.*?\])", report.verdict) == tpr
     assert first(r"an AUC of (\S+ \[.*?\])", report.verdict) == area
-    assert report.summary().count(tpr) >= 2 and report.summary().count(area) >= 2  # verdict and table
+    assert report.summary().count(tpr) >= 1 and report.summary().count(area) >= 2  # table, and verdict
     name = re.escape(report.strongest)
     markdown = first(rf"## Attacks\n.*?(\| {name} \|.*?)\n", report.to_markdown())
     html = first(rf"(<td[^>]*>{name}</td>.*?)</tr>", report.to_html())
     assert all(text in form for text in (tpr, area) for form in (markdown, html))
     value = tpr.partition(" ")[0]
     digits = 10 ** len(value.partition(".")[2])
-    assert f"it names {round(float(value) * digits):,} of {digits:,} members" in report.verdict
+    counts = [f"{round(float(text) * digits):,}" for text in re.findall(r"[0-9.]+", tpr)]
+    assert f"it names {counts[0]} [{counts[1]}, {counts[2]}] of {digits:,} members" in report.verdict
+    rate = {0.05: "5 % FPR", 0.005: "0.5 % FPR"}[at_fpr]
+    assert f"TPR at {rate}" in report.summary() and f"({rate})" in report.verdict
     for limit in (0.0, 0.9):
-        assert f"TPR {value} at {at_fpr:.3g} FPR" in report.gate(limit)
-    assert report.strongest_by in report.verdict and report.strongest_by in report.to_markdown()
+        assert f"TPR {value} at {rate}" in report.gate(limit)
+    assert report.strongest_by in report.to_markdown()
     if at_fpr >= 0.01:
         main([str(tmp_path / "a.npz"), "--at-fpr", str(at_fpr), "--fail-above-tpr", "0.9"])
         assert report.gate(0.9) in capsys.readouterr().out

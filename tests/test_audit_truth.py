@@ -227,7 +227,7 @@ def test_epsilon_is_never_above_the_truth(coins):
         z = np.stack([np.zeros(n), (2 * y - 1) * np.where(says, 2.0, 1.0)], axis=1)
         report = audit(y, is_member, logits=z, at_fpr=0.05, seed=seed, coins=coins)
         found.append(report.epsilon)
-        assert ("fair coin" in report.epsilon_method) == coins
+        assert ("fair coin" in report.epsilon_method) == coins == report.epsilon_holds
     assert max(found) <= epsilon and np.mean(found) > 0.5
 
 

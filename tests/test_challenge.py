@@ -215,7 +215,9 @@ def test_images_that_cannot_be_asked_about_cost_no_query(images):
 
 def test_the_bound_of_the_private_target():
     assert challenge.best_possible(0.001) == pytest.approx(np.exp(4) * 0.001 + (1 + np.exp(2)) * 0.001)
-    assert challenge.best_possible(0.5) == 1
+    both = np.exp(4) * 0.1 + (1 + np.exp(2)) * 0.001, 1 - (1 - 0.1 - (1 + np.exp(2)) * 0.001) / np.exp(4)
+    assert challenge.best_possible(0.1) == pytest.approx(both[1]) and both[1] < 1 < both[0]
+    assert challenge.best_possible(1.0) == 1
 
 
 def test_the_confidence_of_hidden_and_plain_answers():

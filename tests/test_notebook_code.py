@@ -330,18 +330,19 @@ def test_04_the_closing_table_has_each_figure_in_its_column_and_each_row_its_own
     shown, models = ("max confidence", "modified entropy"), {"target": "target", "blind 1": "blind"}
     honest, on_blind = ({name: fake_report(i + k) for i, name in enumerate(shown)} for k in (0, 10))
     wheres = [f"{who}: members or {pool}" for who in models for pool in ("letters", "unseen digits")]
-    wheres += [f"honest, {who}: members or unseen digits" for who in models.values()]
+    wheres += [f"{kind}, {who}: members or unseen digits" for kind in ("honest", "trees") for who in models.values()]
     reports = {where: fake_report(20 + i) for i, where in enumerate(wheres)}
     names = {"honest": honest, "thresholds_on_blind": on_blind, "reports": reports}
     table = run("04", names, "def row(attack", 'shown = ("max confidence", "modified entropy")').reset_index()
-    assert len(table) == 10
+    assert len(table) == 12
+    begins = {"network, classic": "", "network, honest": "honest, ", "trees, honest": "trees, "}
     for _, row in table.iterrows():
-        kind, who = row["attack"].split(", " if "network" in row["attack"] else ": ")[-1], row["model"]
+        kind, who = row["attack"].removeprefix("threshold: "), row["model"]
         if kind in shown:
             report = (honest if who == "target" else on_blind)[kind]
             assert row["non-members"] == "unseen digits"
         else:
-            start = who if kind == "classic" else f"honest, {models[who]}"
+            start = begins[kind] + (models[who] if begins[kind] else who)
             report = reports[f"{start}: members or {row['non-members']}"]
         assert row["accuracy"] == str(report.accuracy) and row["AUC"] == str(report.auc)
         assert row["TPR at 1 % FPR"] == str(report.tpr_at_fpr[0.01])
@@ -356,7 +357,7 @@ def test_04_the_sliders_titles_state_the_accuracy():
         "target_letters": (),
         "signals": SimpleNamespace(max_confidence=lambda: np.r_[np.zeros(2000), confidence["letters"]]),
     }
-    run("04", names, "def plot_threshold(")
+    run("04", names, '"unseen digits": target_signal[2000:]', "def plot_threshold(")
     names["plot_threshold"](0.6)
     for ax, kind in zip(plt.gcf().axes, ("unseen digits", "letters")):
         right = (confidence["members"] >= 0.6).sum() + (confidence[kind] < 0.6).sum()
@@ -821,7 +822,8 @@ def test_11_targets_wear_the_mask_whether_or_not_the_shadows_do():
             np.testing.assert_array_equal(answers, hidden, err_msg=name)  # what target B shows
             np.testing.assert_array_equal(bank.logits, banks[0].logits if "without" in name else hidden, err_msg=name)
         else:
-            assert bank is banks[1] and answers is banks[1].logits
+            own = banks[name.startswith("C")]
+            assert bank is own and answers is own.logits, name
     run("11", names, "def in_turn(attack")
     found = names["in_turn"](attacks.ThresholdAttack(signals.logit_confidence), _large_bank())
     expected = [

@@ -126,10 +126,10 @@ def test_what_the_slips_do():
 
 @pytest.mark.parametrize("slips", EVERY_CHOICE, ids="+".join)
 def test_the_check_names_exactly_the_slips_that_are_left(slips, capsys):
-    audit_your_model.exercise_10_4(lambda case: figures(case, slips))
+    audit_your_model.exercise_10_3(lambda case: figures(case, slips))
     said = capsys.readouterr().out
     if len(slips) in (0, len(SLIPS)):
-        assert said.startswith("✓" if not slips else "… exercise 10.4 not attempted yet")
+        assert said.startswith("✓" if not slips else "… exercise 10.3 not attempted yet")
     else:
         assert f" {len(slips)} of {len(SLIPS)} slips " in said
         assert {slip for slip, words in SLIPS.items() if words in said} == set(slips)
@@ -139,7 +139,7 @@ def test_the_check_names_exactly_the_slips_that_are_left(slips, capsys):
 
 
 def verdict_on(verdicts, capsys):
-    audit_your_model.exercise_10_3(verdicts)
+    audit_your_model.exercise_10_5(verdicts)
     return capsys.readouterr().out
 
 
@@ -177,15 +177,22 @@ def test_the_lines_are_shown_without_their_verdicts(capsys):
     assert all(f"{n}. {set_up.line}" in shown for n, set_up in enumerate(set_ups.SET_UPS, start=1))
 
 
+@pytest.mark.parametrize("lines", [set_ups.SET_UPS, set_ups.REPORTS])
+def test_the_reasons_say_of_each_line_whether_it_holds_and_why(lines, capsys):
+    set_ups.reasons(lines)
+    said = " ".join(capsys.readouterr().out.split())
+    assert all(f"{n}. {line.holds}: {line.why}." in said for n, line in enumerate(lines, start=1))
+
+
 def test_the_reports_are_shown_and_judged_alike(capsys):
     truth = [report.holds for report in set_ups.REPORTS]
     assert len(truth) == 8 and 2 < sum(truth) < 6
     set_ups.show(set_ups.REPORTS)
     said = capsys.readouterr().out
     assert len(said.splitlines()) <= 24 and not any(report.why in said for report in set_ups.REPORTS)
-    audit_your_model.exercise_10_5(truth)
-    assert capsys.readouterr().out.startswith("✓ exercise 10.5")
+    audit_your_model.exercise_10_4(truth)
+    assert capsys.readouterr().out.startswith("✓ exercise 10.4")
     for number, right in enumerate(truth):
-        audit_your_model.exercise_10_5(truth[:number] + [not right] + truth[number + 1 :])
+        audit_your_model.exercise_10_4(truth[:number] + [not right] + truth[number + 1 :])
         said = capsys.readouterr().out
         assert "7 of 8 are right" in said and set_ups.REPORTS[number].why in said

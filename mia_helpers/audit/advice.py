@@ -30,8 +30,8 @@ def _evidence(report: AuditReport) -> list[str]:
         "audit: --fail-above-tpr then stops a release above it.",
         f"First make the model remember less (the accuracy is {shown(inside)} on members, {shown(outside)} on others): stop "
         "training earlier, regularise more, augment, remove records that occur twice. This costs least.",
-        "Then let it say less: labels, or a few rounded probabilities. This hides a leak and does not end it, since there "
-        "are attacks with labels only.",
+        "Then let it say less: labels without probabilities. This hides a part of the leak and does not end it, since there "
+        "are attacks with labels only. Rounding the probabilities hides next to nothing.",
         "If one record must be protected whatever the attack, train with differential privacy (DP-SGD). It costs "
         "accuracy, and only this comes with a proof.",
         "Audit each defended model again, with an attacker who knows the defence: reference models trained with it, and "
@@ -66,7 +66,8 @@ def _not_comparable(report: AuditReport) -> list[str]:
             f"Look for the slip: {report.slips[0]}",
             "Take ten records by hand: what does the model answer, is that the label's column, and was it trained on?",
             "If nothing is wrong there, the model itself is the finding: it has learnt nothing, or it is surer of what it "
-            "has not seen. Measure its accuracy on both groups with your own code.",
+            "has not seen, as after a defence that raises members' losses. Measure its accuracy on both groups with code of "
+            "your own.",
         ]
     failed = [c for c in report.controls if not c.passed and c.name.startswith("blind")]
     worst = max(failed, key=lambda c: c.auc.value, default=None)

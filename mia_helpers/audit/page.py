@@ -7,11 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from html import escape
 
-from mia_helpers.audit.report import MIN_IN_SLICE, AuditReport, Slice, rounded_up, shown
-from mia_helpers.audit.words import ATTACKS, TERMS
+from mia_helpers.audit.report import MIN_IN_SLICE, AuditReport, Slice, percent, rounded_up, shown
+from mia_helpers.audit.words import ATTACKS, NO_BOUND, TERMS
 
 TITLE = "Membership leakage audit"
 ATTACKS_, CONTROLS, SLICES, EXPOSED = "Attacks", "Controls", "Classes and groups", "Most exposed members"  # with pictures
+EPSILON = "Empirical ε"
 N_SLICES_SHOWN = 12
 LONG = 40  # characters: a cell with more may be broken into lines
 
@@ -35,13 +36,7 @@ def sections(report: AuditReport) -> list[Section]:
         Section("What now", tuple(report.advice), ordered=True),
         Section("It finds nothing: is it me?", tuple(report.checklist)),
         _attacks(report),
-        Section(
-            "Empirical ε",
-            header=("lower bound (nats)", "δ", "attack"),
-            rows=((f"{report.epsilon:.2f}", f"{report.delta:g}", report.epsilon_attack),),
-            note="Attack and threshold chosen on one half of the examples, counted on the other. 0: nothing shown. Method: "
-            f"{report.epsilon_method}.",
-        ),
+        _epsilon(report),
         Section(
             CONTROLS,
             header=("control", "AUC", "verdict", "what it says"),
@@ -62,6 +57,19 @@ def sections(report: AuditReport) -> list[Section]:
     return [section for section in found if section.items or section.rows]
 
 
+def _epsilon(report: AuditReport) -> Section:
+    """The bound on ε, or why there is none."""
+    if not report.epsilon_holds:
+        return Section(EPSILON, (NO_BOUND,))
+    return Section(
+        EPSILON,
+        header=("lower bound (nats)", "δ", "attack"),
+        rows=((f"{report.epsilon:.2f}", f"{report.delta:g}", report.epsilon_attack),),
+        note="Attack and number of guesses chosen on one half of the examples, counted on the other. 0: nothing shown. "
+        f"Method: {report.epsilon_method}.",
+    )
+
+
 def _attacks(report: AuditReport) -> Section:
     fprs = sorted(report.attacks[report.strongest].tpr_at_fpr, reverse=True)
     rows = []
@@ -71,7 +79,7 @@ def _attacks(report: AuditReport) -> Section:
         rows.append((name, *rates, shown(r.auc), advantage, report.threshold_from[name]))
     return Section(
         ATTACKS_,
-        header=("attack", *(f"TPR at {fpr:.3g} FPR" for fpr in fprs), "AUC", "advantage", "threshold from"),
+        header=("attack", *(f"TPR at {percent(fpr)} FPR" for fpr in fprs), "AUC", "advantage", "threshold from"),
         rows=tuple(rows),
         note=f"Strongest: {report.strongest}, by the {report.strongest_by}. Every interval is at {report.level:.2%}, so "
         f"that all statements hold together with {report.confidence:.3g} and picking the strongest attack spoils "
@@ -112,7 +120,7 @@ def _size(report: AuditReport) -> str:
     return (
         f"{report.n_members:,} members, {report.n_non_members:,} non-members{rows}, {report.n_classes} classes, "
         f"{report.n_shadows} shadows or reference models. Smallest false-positive rate supported: "
-        f"{rounded_up(10 / report.n_non_members)}. The model's accuracy: {right}."
+        f"{rounded_up(1000 / report.n_non_members)} %. The model's accuracy: {right}."
     )
 
 
@@ -123,7 +131,7 @@ def plain(report: AuditReport) -> str:
     """The verdict, the warnings and a short table, as plain text for a terminal."""
     lines = [report.verdict, *(f"WARNING: {warning}" for warning in report.warnings), _size(report), ""]
     fpr = report.at_fpr
-    rows = [["attack", f"TPR at {fpr:.3g} FPR", "AUC", "advantage"]]
+    rows = [["attack", f"TPR at {percent(fpr)} FPR", "AUC", "advantage"]]
     ranked = sorted(report.attacks, key=lambda name: (-report.attacks[name].tpr_at_fpr[fpr].value, name))
     for name in sorted(ranked, key=lambda name: name != report.strongest):
         r = report.attacks[name]
@@ -131,9 +139,10 @@ def plain(report: AuditReport) -> str:
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
     controls = (f"{c.name} {shown(c.auc.value)} {'passed' if c.passed else 'FAILED'}" for c in report.controls)
+    bound = f" ≥ {report.epsilon:.2f} ({report.epsilon_attack}, δ = {report.delta:g}; {report.epsilon_method})."
     lines += [
         "",
-        f"Empirical ε ≥ {report.epsilon:.2f} ({report.epsilon_attack}, δ = {report.delta:g}; {report.epsilon_method}).",
+        EPSILON + (bound if report.epsilon_holds else f": {NO_BOUND[0].lower()}{NO_BOUND[1:]}"),
         f"Controls (AUC): {'; '.join(controls)}. {report.assumptions[0]}",
         f"Not run: {', '.join(report.not_run) or 'nothing'}.",
     ]

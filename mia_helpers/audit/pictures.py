@@ -20,7 +20,7 @@ from matplotlib.font_manager import findfont, get_font
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from mia_helpers.audit.page import ATTACKS_, CONTROLS, EXPOSED, SLICES, printable, shown_slices
-from mia_helpers.audit.report import AuditReport, rounded_up, shown
+from mia_helpers.audit.report import AuditReport, percent, rounded_up, shown
 from mia_helpers.metrics import Estimate, roc_curve, true_positives_at_fpr
 from mia_helpers.plots import MEMBER, NEUTRAL, SERIES, chance_line
 
@@ -80,7 +80,7 @@ def attacks(report: AuditReport) -> Figure:
     of = report.attacks
     _dots(left, [(name, r.auc, name == report.strongest) for name, r in of.items()], 0.5, "AUC")
     rates = [(name, r.tpr_at_fpr[report.at_fpr], name == report.strongest) for name, r in of.items()]
-    _dots(right, rates, report.at_fpr, f"TPR at {report.at_fpr:.3g} FPR")
+    _dots(right, rates, report.at_fpr, f"TPR at {percent(report.at_fpr)} FPR")
     right.set_xlim(left=-0.03 * right.get_xlim()[1])  # so that a dot at 0 is whole
     right.tick_params(left=False)
     return figure
@@ -93,8 +93,8 @@ def attacks_in_words(report: AuditReport) -> str:
         for name, r in report.attacks.items()
     )
     return (
-        f"Dots with intervals: AUC, and TPR at {report.at_fpr:.3g} FPR, of each attack. {'; '.join(each)}. Chance: AUC 0.5, "
-        f"TPR {report.at_fpr:.3g}. The strongest, {report.strongest}, has filled dots."
+        f"Dots with intervals: AUC, and TPR at {percent(report.at_fpr)} FPR, of each attack. {'; '.join(each)}. Chance: AUC "
+        f"0.5, TPR {report.at_fpr:.3g}. The strongest, {report.strongest}, has filled dots."
     )
 
 
@@ -211,13 +211,13 @@ def roc_in_words(report: AuditReport) -> str:
     parts = []
     for name, (scores, is_member) in curves(report).items():
         rates = (
-            f"{shown(true_positives_at_fpr(scores, is_member, fpr) / is_member.sum(), fpr)} at {fpr:.3g}"
+            f"{shown(true_positives_at_fpr(scores, is_member, fpr) / is_member.sum(), fpr)} at {percent(fpr)}"
             for fpr in sorted(report.attacks[report.strongest].tpr_at_fpr, reverse=True)
         )
         parts.append(f"{name}: {', '.join(rates)}")
     return (
         f"ROC curves on logarithmic axes. True-positive rates at false-positive rates: {'; '.join(parts)}. The diagonal is "
-        f"chance. The smallest false-positive rate supported, {rounded_up(10 / report.n_non_members)}, is marked."
+        f"chance. The smallest false-positive rate supported, {rounded_up(1000 / report.n_non_members)} %, is marked."
     )
 
 

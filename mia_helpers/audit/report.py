@@ -17,6 +17,7 @@ from mia_helpers.audit.schema import (
     JSON_SCHEMA,
     NO_EVIDENCE,
     NOT_COMPARABLE,
+    ONE_RUN,
     SCHEMA_VERSION,
 )
 from mia_helpers.metrics import AttackReport, Estimate
@@ -119,8 +120,9 @@ class AuditReport:
             the other half's), or 0 log-odds.
         strongest: one attack, by `strongest_of`; `strongest_by` says the rule in words.
         confidence: of all statements together. level: of each single interval (Bonferroni).
-        epsilon: lower bound on ε at `delta`, in nats; epsilon_attack: the attack behind it; epsilon_method: `INDEPENDENT` or
-            `ONE_RUN`, on what it rests.
+        epsilon: lower bound on ε at `delta`, in nats, if `epsilon_holds`; else what would be one if people's answers did not
+            depend on one another, and what no page of the report states. epsilon_attack: the attack behind it;
+            epsilon_method: `INDEPENDENT` or `ONE_RUN`, on what it rests.
         not_run: attack -> what it would need.
         n_members, n_non_members: people, or examples where each is another person's. n_rows: examples. n_classes: C.
         accuracy: the model's on `"members"` and on `"non-members"`.
@@ -174,7 +176,12 @@ class AuditReport:
     @property
     def strongest_by(self) -> str:
         """What "strongest" means, in words: the rule of `strongest_of`."""
-        return f"largest TPR at {self.at_fpr:.3g} FPR, among equals the largest AUC"
+        return f"largest TPR at {percent(self.at_fpr)} FPR, among equals the largest AUC"
+
+    @property
+    def epsilon_holds(self) -> bool:
+        """Whether `epsilon` is a bound for this training run: with `Settings(coins=True)` only."""
+        return self.epsilon_method == ONE_RUN
 
     @property
     def highest_auc(self) -> float:
@@ -247,6 +254,7 @@ class AuditReport:
                 "delta": self.delta,
                 "attack": self.epsilon_attack,
                 "method": self.epsilon_method,
+                "holds_for_this_run": self.epsilon_holds,
             },
             "slices": [
                 {
@@ -279,7 +287,7 @@ class AuditReport:
         shut, rate = self.exceeds(tpr_limit), shown(self.tpr.value, self.at_fpr)
         exact = "" if (float(rate) > tpr_limit) == shut else f" (unrounded {self.tpr.value:.6g})"
         return (
-            f"gate {'SHUT' if shut else 'open'}: TPR {rate}{exact} at {self.at_fpr:.3g} FPR, "
+            f"gate {'SHUT' if shut else 'open'}: TPR {rate}{exact} at {percent(self.at_fpr)} FPR, "
             f"{'above' if shut else 'not above'} {tpr_limit:g}"
         )
 
@@ -323,6 +331,11 @@ def shown(figure: float | Estimate, fpr: float = 1.0) -> str:
     if isinstance(figure, Estimate):
         return f"{figure.value:.{digits}f} [{figure.low:.{digits}f}, {figure.high:.{digits}f}]"
     return f"{figure:.{digits}f}"
+
+
+def percent(rate: float) -> str:
+    """A false-positive rate as every part of the report prints it: "1 %"."""
+    return f"{100 * rate:.3g} %"
 
 
 def rounded_up(rate: float) -> str:

@@ -63,11 +63,17 @@ JSON_SCHEMA = {
             ),
         },
         epsilon=_object(
-            optional=("method",),
-            lower_bound={"type": "number", "minimum": 0, "description": "nats"},
+            optional=("method", "holds_for_this_run"),
+            lower_bound={
+                "type": "number",
+                "minimum": 0,
+                "description": "nats; a bound for this training run only if holds_for_this_run, else what would be one if "
+                "people's answers did not depend on one another",
+            },
             delta=_RATE,
             attack=_TEXT,
             method={"enum": [INDEPENDENT, ONE_RUN]},
+            holds_for_this_run=_BOOL,
         ),
         slices=_list(
             _object(

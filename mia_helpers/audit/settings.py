@@ -20,7 +20,8 @@ class Settings:
         confidence: with which all statements of the report hold together.
         delta: the δ at which ε is bounded from below.
         coins: whether each person (without `person`, each row) was made a member by a fair coin of its own, before training;
-            then the bound on ε holds for this one training run (`metrics.one_run_epsilon`). A random half is not that.
+            then a bound on ε is stated, which holds for this one training run (`metrics.one_run_epsilon`). A random half is
+            not that, and without coins none is stated.
         floor: probabilities are taken to be at least this, since log 0 is no number. Default: a tenth of the target's
             smallest positive one, within 1e-12 … 1e-3. Next to logits it is refused, since they need none, unless
             reference models may answer with probabilities (`shadow_probabilities`, `fit`).

@@ -75,8 +75,9 @@ def in_bank(bank: ShadowBank, examples: Examples, as_probabilities: str | None) 
 def below_chance(reports: Mapping[str, AttackReport], cross_fitted: set[str]) -> tuple[list[str], list[str]]:
     """Attacks whose AUC's interval lies wholly below 0.5: slips, and a remark where there is another explanation.
 
-    No leak does that: members are surer of their labels. They may be less sure over all: after label smoothing, or where a
-    linear model is surest far from its data. cross_fitted: attacks that learn which way round it is.
+    Hardly any leak does that: members are surer of their labels, unless a defence raised their losses (RelaxLoss) too far.
+    They may be less sure over all: after label smoothing, or where a linear model is surest far from its data. cross_fitted:
+    attacks that learn which way round it is.
     """
     low = {name: r.auc for name, r in reports.items() if r.auc.high < 0.5 and name not in cross_fitted}
     if not low:
@@ -91,6 +92,7 @@ def below_chance(reports: Mapping[str, AttackReport], cross_fitted: set[str]) ->
     if reports["loss"].auc.low > 0.5:
         return [f"{figures}, while the loss lies above: is member_mask the other way round, or in another order?"], []
     return [
-        f"{figures}. Members are never less sure than others by a leak: is is_member (or member_mask) the other way round, "
-        "or are rows, columns or classes in another order than the labels?"
+        f"{figures}. By a leak members are hardly ever less sure than others; a defence that raises members' losses can do "
+        "that. Is is_member (or member_mask) the other way round, or are rows, columns or classes in another order than the "
+        "labels?"
     ], []

@@ -1,7 +1,7 @@
 """What the figures of an audit mean, in sentences, and what its words mean."""
 
 from mia_helpers.audit.examples import Examples
-from mia_helpers.audit.report import EVIDENCE, NOT_COMPARABLE, AuditReport, shown
+from mia_helpers.audit.report import EVIDENCE, NOT_COMPARABLE, AuditReport, percent, shown
 from mia_helpers.audit.scoring import CROSS_FITTED, FROM_SHADOWS, GRADIENT, QUANTILE
 from mia_helpers.audit.settings import Settings
 
@@ -49,31 +49,35 @@ TERMS = {
     "was in it.",
     "blind classifier, blind model": "A classifier that never asks the model; a reference model in the audited one's place. "
     "Neither can know the members, so whatever it finds is not membership.",
-    "ε": "The privacy loss of a training, in nats: 0 would hide every record perfectly; the figure here is a lower bound.",
+    "ε": "The privacy loss of a training, in nats: 0 would hide every record perfectly. What an audit can state is a lower "
+    "bound.",
 }
+
+NO_BOUND = (
+    "Not stated. One training run gives a bound on ε only if a fair coin of its own decided about each person before "
+    "training; with members that are a half of fixed size such a bound can be too high. Where coins were tossed, pass "
+    "Settings(coins=True), on the command line --coins."
+)
 
 
 def verdict(report: AuditReport, leaks: list[str]) -> str:
-    """The result in a few sentences; leaks: the attacks that are above chance."""
+    """The result in a few short sentences; leaks: the attacks that are above chance."""
     if report.status == NOT_COMPARABLE:
         why = "members and non-members can be told apart without any attack"
         if report.slips:
             why = "something in the input looks like a slip (see the first warning)"
         meaning = "so no figure here can be read as leakage, nor as its absence"
-        return f"Not comparable: {why}, {meaning}. For the record, the {_figures(report)}."
+        return f"Not comparable: {why}, {meaning}. {_for_the_record(report)}"
     if report.status == EVIDENCE:
         where, more = _where(report), "A stronger attack may find more."
         if not leaks:
-            part = "Evidence of leakage in a part of the data, none over all."
-            return f"{part}{where} Over all, the {_figures(report)}. {more}"
-        area_is_said = report.strongest in leaks and _by_auc(report, report.strongest)
-        figures = _figures(report, with_auc=not area_is_said)
-        return f"Evidence of leakage, from {_carried(report, leaks)}. The {figures}.{where} {more}"
+            return f"Evidence of leakage in a part of the data, none over all.{where} {_for_the_record(report)} {more}"
+        return f"Evidence of leakage: {_carried(report, leaks)}{where} {more}"
     unused = "" if report.n_shadows else ", and those that need reference models were not run"
     return (
-        f"No evidence of leakage was found by these {len(report.attacks)} attacks; that is not evidence of safety. For "
-        f"the record, the {_figures(report)}. On these data the AUC of one of these attacks could be as high as "
-        f"{shown(report.highest_auc)} and still look like this; stronger attacks may find more{unused}."
+        f"No evidence of leakage was found by these {len(report.attacks)} attacks; that is not evidence of safety. On these "
+        f"data the AUC of one of them could be as high as {shown(report.highest_auc)} and still look like this; stronger "
+        f"attacks may find more{unused}. {_for_the_record(report)}"
     )
 
 
@@ -84,46 +88,50 @@ def _where(report: AuditReport) -> str:
     if best is None or best.auc is None:
         return ""
     return (
-        f" Classes or groups above chance: {len(in_slices)}; the clearest is {best.column} "
-        f"{best.value} (AUC {shown(best.auc)}, {best.attack})."
+        f" Classes or groups above chance: {len(in_slices)}, most clearly {best.column} {best.value} with an AUC of "
+        f"{shown(best.auc)}."
     )
 
 
-def _figures(report: AuditReport, with_auc: bool = True) -> str:
-    """The strongest attack, by what it is that, and its figures; counts agree with the rate as it is printed."""
-    rate = shown(report.tpr.value, report.at_fpr)
-    people = 10 ** len(rate.partition(".")[2])
+def _carried(report: AuditReport, leaks: list[str]) -> str:
+    """What the evidence is, and how many the strongest attack names: if that is evidence itself, one attack in both."""
+    strongest = report.strongest
+    name = strongest if strongest in leaks else max(leaks, key=lambda name: report.attacks[name].auc.low)
+    area = report.attacks[name].auc
+    by_auc = area.low > 0.5
+    said = f"has an AUC of {shown(area)}; guessing has 0.5" if by_auc else "names more members than luck explains"
+    more = f" {len(leaks) - 1} more of the attacks {'does' if len(leaks) == 2 else 'do'} better than guessing, too."
+    if name == strongest:
+        return f"the attack “{name}” {said}. {_rate(report, 'it', may_be_luck=by_auc)}"
+    another = f"another attack, “{strongest}”,"
+    return f"the attack “{name}” {said}.{more if len(leaks) > 1 else ''} {_rate(report, another, may_be_luck=True)}"
+
+
+def _for_the_record(report: AuditReport) -> str:
+    """The strongest attack's figures where they are no evidence."""
+    area = shown(report.attacks[report.strongest].auc)
+    return f"For the record: “{report.strongest}” has an AUC of {area}. {_rate(report, 'it', may_be_luck=False)}"
+
+
+def _rate(report: AuditReport, who: str, may_be_luck: bool) -> str:
+    """How many members the strongest attack names, in people; the counts agree with the rate as it is printed.
+
+    may_be_luck: say so if the interval holds what guessing names.
+    """
+    rate, digits = report.tpr, len(shown(report.tpr.value, report.at_fpr).partition(".")[2])
+    people = 10**digits
+    value, low, high = (f"{round(float(f'{share:.{digits}f}') * people):,}" for share in (rate.value, rate.low, rate.high))
     by_luck = _count(report.at_fpr * people)
-    area = f" and an AUC of {shown(report.attacks[report.strongest].auc)}" if with_auc else ""
-    unsure = ", which the interval of the TPR does not exclude" if report.tpr.low <= report.at_fpr <= report.tpr.high else ""
+    unsure = may_be_luck and rate.low <= report.at_fpr <= rate.high
     return (
-        f"strongest of {len(report.attacks)} attacks ({report.strongest_by}), {report.strongest}, has a TPR of "
-        f"{shown(report.tpr, report.at_fpr)} there{area}: it names "
-        f"{round(float(rate) * people):,} of {people:,} members at the price of at most {by_luck} of {people:,} "
-        f"non-members named falsely (guessing: {by_luck} of both{unsure})"
+        f"Where at most {by_luck} of {people:,} non-members are named falsely ({percent(report.at_fpr)} FPR), {who} names "
+        f"{value} [{low}, {high}] of {people:,} members, the most of {len(report.attacks)} attacks. Guessing names "
+        f"{by_luck}{', so this number alone may be luck' if unsure else ''}."
     )
 
 
 def _count(number: float) -> str:
     return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
-
-
-def _carried(report: AuditReport, leaks: list[str]) -> str:
-    """What the evidence is: the strongest attack's figure if it is above chance, or else up to three others'."""
-    ranked = sorted(leaks, key=lambda name: -report.attacks[name].auc.low)
-    if report.strongest in leaks:
-        ranked = [report.strongest]
-    said = [
-        f"an AUC of {shown(report.attacks[name].auc)} ({name})"
-        if _by_auc(report, name)
-        else f"a TPR too high for luck ({name})"
-        for name in ranked[:3]
-    ]
-    return ", ".join(said) + f" and {len(ranked) - 3} more" * (len(ranked) > 3)
-
-
-def _by_auc(report: AuditReport, name: str) -> bool:
-    return report.attacks[name].auc.low > 0.5
 
 
 def one_distribution(tested: list[str]) -> str:
@@ -164,8 +172,8 @@ def assumptions(
         "Assumed for the bound on ε, as was stated (coins=True): each was made a member by a fair coin of its own. The "
         "training may let examples influence one another."
         if settings.coins
-        else "Assumed for the bound on ε: answers about different people do not depend on one another. One training run "
-        "does not give that; if each was a member by a fair coin of its own, pass coins=True, and the bound needs it not."
+        else "The figure for ε in the JSON is no bound for this model: it would be one if answers about different people "
+        "did not depend on one another, which one training run does not give. With coins=True it is."
     )
     if floor is not None:
         found.append(f"Probabilities below {floor:.3g} count as {floor:.3g}.")

@@ -6,6 +6,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.patheffects import withStroke
 from scipy.stats import t as student
 from sklearn.base import ClassifierMixin
 
@@ -16,7 +17,12 @@ CENTRES = np.array([[-0.8, -0.4], [0.8, 0.4]])  # healthy, ill; standard deviati
 EDGE, N_GRID = 3.5, 60  # the maps reach so far (in s.d.), and are drawn on so many points a side
 AXIS, LEVELS = np.linspace(-EDGE, EDGE, N_GRID), np.linspace(0, 1, 11)  # where the model is asked; where one colour ends
 COLOURS, ALPHA = "PuOr_r", 0.6  # of the maps, on white: violet is healthy, brown is ill
-PERSON: dict[str, Any] = {"color": "white", "markeredgecolor": "black"}  # who it is about: no colour that says member or not
+# Who it is about: an outline, so that the map shows through, in no colour that says member or not.
+PERSON: dict[str, Any] = {
+    "markerfacecolor": "none",
+    "markeredgecolor": "black",
+    "path_effects": [withStroke(linewidth=4, foreground="white")],
+}
 
 
 def draw_patients(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -155,7 +161,7 @@ def plot_shares(share: np.ndarray) -> None:
         ax.annotate("0", (i, 0), (0, 2), textcoords="offset points", ha="center")  # counted, and none found
     chance_line(ax, 0.5, horizontal=True, name="one half")
     ax.lines[-1].set_color("black")  # it runs over the bars
-    ax.set(xlabel="how sure the shadow is, in ten bins from low to high", ylabel="share of members", ylim=(0, 1))
+    ax.set(xlabel="probability of the true diagnosis, in ten bins from low to high", ylabel="share of members", ylim=(0, 1))
     ax.set_xticks(range(len(share)), [str(i + 1) for i in range(len(share))])
 
 

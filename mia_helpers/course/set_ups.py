@@ -1,7 +1,7 @@
 """Twelve set-ups of a private training and eight reports of audits; not all keep what they say (notebook 10)."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 
@@ -133,16 +133,24 @@ REPORTS = (
         "with the limit",
     ),
     SetUp(
-        "Trained with DP-SGD on 50,000 patients, one record each: (3, 0.000001) for adding or removing one. One run with "
-        "coins shows ε ≥ 0.4 at the same δ. The true ε lies between the two, with 95 % confidence.",
+        "300 members and 300 others set aside by lot. No attack of 13, those with reference models among them, was above "
+        "chance. A leak with an AUC of up to 0.61 is not excluded.",
         True,
-        "an upper bound from the accountant and a lower one from coins, with δ well below 1/n and the unit named; far apart "
-        "is normal",
+        "it says what was run, and how large a leak could have gone unseen; it does not say that there is none",
     ),
 )
 
 
 def show(lines: Sequence[SetUp] = SET_UPS) -> None:
     """Print the lines, numbered from 1."""
-    for number, set_up in enumerate(lines, start=1):
-        print(textwrap.fill(set_up.line, 70, initial_indent=f"{number:2d}. ", subsequent_indent="    "))
+    _numbered(set_up.line for set_up in lines)
+
+
+def reasons(lines: Sequence[SetUp] = SET_UPS) -> None:
+    """Print of each line whether it holds, and why: what a solution shows."""
+    _numbered(f"{set_up.holds}: {set_up.why}." for set_up in lines)
+
+
+def _numbered(texts: Iterable[str]) -> None:
+    for number, text in enumerate(texts, start=1):
+        print(textwrap.fill(text, 70, initial_indent=f"{number:2d}. ", subsequent_indent="    "))

@@ -64,16 +64,7 @@ def exercise_10_2(blind_auc: Callable[[np.ndarray, np.ndarray], float]) -> None:
     )
 
 
-def exercise_10_3(verdicts: Sequence[bool | None]) -> None:
-    """Which of `set_ups.SET_UPS` are as private as they say: True or False for each, in their order."""
-    exercise(
-        "10.3",
-        lambda: _judged(verdicts, set_ups.SET_UPS, "twelve"),
-        "all twelve: an ε is a statement about a whole procedure, and about what it counts as one person",
-    )
-
-
-def exercise_10_4(my_audit: Callable[[Case], tuple[float, float | None]]) -> None:
+def exercise_10_3(my_audit: Callable[[Case], tuple[float, float | None]]) -> None:
     """An audit with five slips, mended: (advantage, ε or None) of a case."""
     right, untouched = figures(draw_case()), figures(draw_case(), SLIPS)
 
@@ -96,19 +87,28 @@ def exercise_10_4(my_audit: Callable[[Case], tuple[float, float | None]]) -> Non
         return None
 
     exercise(
-        "10.4",
+        "10.3",
         check,
         f"as found it said {untouched[0]:.2f}, next to nothing; mended, the advantage is {right[0]:.2f}, and no ε is "
         "claimed for members that were not drawn by coins",
     )
 
 
-def exercise_10_5(signed: Sequence[bool | None]) -> None:
+def exercise_10_4(signed: Sequence[bool | None]) -> None:
     """Which of `set_ups.REPORTS` can be signed: True or False for each, in their order."""
     exercise(
-        "10.5",
+        "10.4",
         lambda: _judged(signed, set_ups.REPORTS, "eight"),
         "all eight: a report that can be signed says who was compared, how often one tried, and what was not looked at",
+    )
+
+
+def exercise_10_5(verdicts: Sequence[bool | None]) -> None:
+    """Which of `set_ups.SET_UPS` are as private as they say: True or False for each, in their order."""
+    exercise(
+        "10.5",
+        lambda: _judged(verdicts, set_ups.SET_UPS, "twelve"),
+        "all twelve: an ε is a statement about a whole procedure, and about what it counts as one person",
     )
 
 

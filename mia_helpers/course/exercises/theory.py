@@ -69,7 +69,7 @@ def exercise_1_2(area: Callable[[np.ndarray, np.ndarray], float]) -> None:
                 return f"the area is {found:.4f} where {expected:.4f} is expected{why}"
         return None
 
-    exercise("1.2", check, "the area under the ROC curve is the share of pairs in the right order")
+    exercise("1.2", check, "the area is the share of pairs in the right order; scores that are all alike give one half")
 
 
 def exercise_1_3(own_fpr: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> None:
@@ -97,4 +97,9 @@ def exercise_1_3(own_fpr: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Non
         named = [f" That is {slip}." for slip, values in slips.items() if np.allclose(found, values)]
         return f"the first rate is {found[0]:.3f} where {expected[0]:.3f} is expected.{''.join(named)}"
 
-    exercise("1.3", check, "a false-positive rate of one's own: how often models that never saw you would accuse you")
+    exercise(
+        "1.3",
+        check,
+        "how often models that never saw you would accuse you; twice as many models with you leave it as it is, while the "
+        "share of false ones among the accusations falls",
+    )
