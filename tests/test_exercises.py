@@ -585,7 +585,7 @@ WRONG = [
     (other_adversaries.exercise_9_3, lambda units: np.sort(units.ravel()).reshape(units.shape), "each row must keep"),
     (challenge.exercise_11_3, swapped_by(epsilon=2.0), "for a swap ε is 4"),
     (challenge.exercise_11_3, swapped_by(delta=0.001), "is allowed at no false positive at all"),
-    (challenge.exercise_11_3, swapped_by(delta=0.001 + 0.001 * math.exp(4)), "more than δ"),
+    (challenge.exercise_11_3, swapped_by(delta=0.001 + 0.001 * math.exp(4)), "twice δ, as it is for a swap"),
     (challenge.exercise_11_3, swap_allows, "members and non-members exchanged"),
     (challenge.exercise_11_3, lambda fpr, tpr: swap_allows(1 - tpr, 1 - fpr), r"e\^4 times 0.1 % is 5 %"),
     (challenge.exercise_11_3, lambda fpr, tpr: swapped_by()(tpr, fpr), r"e\^4 times 0.1 % is 5 %"),

@@ -133,7 +133,7 @@ def exercise_4_2(beyond_blind: Callable[[Callable], float]) -> None:
         if found is None:
             return NOT_ATTEMPTED
         if not asked:
-            return "it does not ask the signal that it is given: signal(logits, labels), with what ask_both gives"
+            return "it does not ask the signal that it is given about what ask_both gives: signal(logits, labels)"
         for who in _first_answers():
             if who not in asked:
                 return f"the signal never gets what {who[0]} answers about {who[1]}; another model, or other images?"

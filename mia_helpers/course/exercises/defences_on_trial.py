@@ -55,7 +55,7 @@ def exercise_7_1(
                 return f"its AUC is {mean:.2f}: the target's answer is probabilities; masks.to_logits makes logits of them"
             return (
                 f"its AUC is {mean:.2f}, hardly better than a coin: do the shadows' answers go through the same mask as the "
-                "target's before the two are compared? Or can you undo the mask?"
+                "target's, and is each digit compared with itself there? Or can you undo the mask?"
             )
         return None
 
