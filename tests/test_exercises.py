@@ -2,22 +2,25 @@
 
 import math
 import re
+from unittest import mock
 
 import numpy as np
 import pytest
 import torch
 from scipy.special import expit, log_softmax, logsumexp, softmax
 from scipy.stats import norm
+from sklearn.metrics import roc_auc_score
 from sklearn.tree import DecisionTreeClassifier
 
-from mia_helpers import masks
-from mia_helpers.attacks import LiRAAttack
+from mia_helpers import masks, metrics
+from mia_helpers.attacks import LiRAAttack, ThresholdAttack
 from mia_helpers.bank import ShadowBank
 from mia_helpers.course import trial
 from mia_helpers.course.broken_audit import draw_case, figures
 from mia_helpers.course.exercises import (
     attack,
     audit_your_model,
+    challenge,
     defences,
     defences_on_trial,
     many_shadows,
@@ -107,14 +110,27 @@ def pairs(ratio, population):
     return ratio[:, None] / population[None, :]
 
 
-def toy_auc(signal, members, others):
-    """The AUC of a signal for 100 members and 100 others, with the largest logit of each."""
-    labels = np.arange(200) % 10
-    logits = np.where(np.arange(200) < 100, members, others)[:, None] * np.eye(10)[labels]
-    return auc(signal(logits, labels), np.arange(200) < 100).value
+ASKED = [(m, g) for m in (*attack.MADE_UP, "another model") for g in ("target.members", "letters", "my_letters")]
+MADE_UP_ANSWERS = {who: np.random.default_rng(i).normal(size=(2000, 10)) for i, who in enumerate(ASKED)}
+TARGET, BLIND = attack.MADE_UP
 
 
-TARGET, BLIND = (10, 4), (5, 4)  # the target is surer of its members
+def exercise_4_2(beyond_blind):
+    first = {who: answers[: attack.FEW] for who, answers in MADE_UP_ANSWERS.items() if who in ASKED[:2] + ASKED[3:5]}
+    with mock.patch.object(attack, "_first_answers", return_value=first):
+        attack.exercise_4_2(beyond_blind)
+
+
+def against_letters(signal, model, letters="letters"):
+    """A signal's AUC, members against letters, on the made-up answers of a model."""
+    logits = np.concatenate([MADE_UP_ANSWERS[model, "target.members"], MADE_UP_ANSWERS[model, letters]])
+    return auc(signal(logits, logits.argmax(1)), np.arange(4000) < 2000).value
+
+
+def in_two_calls(signal, model):
+    """The same, members and letters one after the other."""
+    scores = [signal(MADE_UP_ANSWERS[model, g], np.zeros(2000)) for g in ("letters", "target.members")]
+    return auc(np.concatenate(scores), np.arange(4000) >= 2000).value
 
 
 def lots(cut):
@@ -167,9 +183,84 @@ def at_temperature_10(logits):
     return masks.temperature(logits, 10.0)
 
 
+def worn(bank, attack=None):
+    """An attack that has learnt from shadows that wear the mask."""
+    return (attack or LiRAAttack()).fit(
+        ShadowBank(masks.to_logits(at_temperature_10(bank.logits)), bank.member_mask, bank.labels)
+    )
+
+
 def through_the_mask(answer, bank, sign=1):
-    worn = ShadowBank(masks.to_logits(at_temperature_10(bank.logits)), bank.member_mask, bank.labels)
-    return sign * LiRAAttack().fit(worn).score(masks.to_logits(answer), bank.labels)
+    return sign * worn(bank).score(masks.to_logits(answer), bank.labels)
+
+
+def best_of(candidates, shadow, mask, target, what=lambda tpr, fpr: tpr - fpr):
+    """Claims by the candidate that is best on the shadow, by what is made of its TPR and FPR there."""
+    rates = [((shadow[mask] >= t).mean(), (shadow[~mask] >= t).mean()) for t in candidates]
+    return target >= candidates[np.argmax([what(*pair) for pair in rates])]
+
+
+def precision(tpr, fpr):
+    return tpr / (tpr + fpr) if tpr + fpr else 0
+
+
+def above_the_next_lower(shadow, mask, target):
+    return target > shadow[shadow < best_threshold(shadow, mask)].max()
+
+
+def cost_above(shadow, target, truth, both):
+    """3.2's cost with > for ≥, at both thresholds or at the shadow's alone."""
+    above = [np.nextafter(best_threshold(values, truth), np.inf) for values in (target, shadow)]
+    best = above[0] if both else best_threshold(target, truth)
+    return advantage(target, truth, best) - advantage(target, truth, above[1])
+
+
+def balanced(right, is_member):
+    """Accuracy with both groups weighted alike."""
+    return (right[is_member].mean() + (~right)[~is_member].mean()) / 2
+
+
+def limits(epsilon, delta, fpr):
+    return math.exp(epsilon) * fpr + delta, 1 - (1 - fpr - delta) / math.exp(epsilon)
+
+
+SWAP_DELTA = 0.001 + 0.001 * math.exp(2)
+
+
+def swap_allows(fpr, tpr, epsilon=4.0, delta=SWAP_DELTA):
+    return tpr <= math.exp(epsilon) * fpr + delta
+
+
+def swapped_by(**promise):
+    """11.3's answer with another promise."""
+    return lambda fpr, tpr: swap_allows(fpr, tpr, **promise) and swap_allows(1 - tpr, 1 - fpr, **promise)
+
+
+def plain(target, phi, inside, sigma):
+    """LiRA offline with one mean for all digits."""
+    return norm.logcdf((target - phi[~inside].mean()) / sigma)
+
+
+def by_sigmas(change):
+    """LiRA online with each σ changed."""
+
+    def online(target, phi, inside):
+        parts = [lira_parts(phi, rows)[:2] for rows in (inside, ~inside)]
+        logs = [norm.logpdf(target, mean, change(sigma)) for mean, sigma in parts]
+        return logs[0] - logs[1]
+
+    return online
+
+
+def difference_of_densities(target, phi, inside):
+    densities = [norm.pdf(target, *lira_parts(phi, rows)[:2]) for rows in (inside, ~inside)]
+    return densities[0] - densities[1]
+
+
+def layer(p, y, h):
+    """The norms of 9.2's two parts, weights and biases."""
+    error = np.linalg.norm(p - np.eye(len(p))[y])
+    return error * np.linalg.norm(h), error
 
 
 ONE_FOR_ALL = SmallClassifier()
@@ -186,6 +277,16 @@ WRONG = [
     (theory.exercise_1_2, lambda members, others: (members[:, None] > others).mean(), "do ties count half"),
     (theory.exercise_1_2, lambda members, others: (members[:, None] < others).mean(), "which of the two must be higher"),
     (theory.exercise_1_2, lambda members, others: (members[:, None] > others).sum(), "divide by the number of pairs"),
+    (
+        theory.exercise_1_2,
+        lambda members, others: 0.5 + (members[:, None] > others).mean() / 2,
+        "a pair in which the member is lower counts nothing",
+    ),
+    (
+        theory.exercise_1_2,
+        lambda members, others: metrics.auc(np.concatenate([members, others]), np.arange(70) < 40).value,
+        "the number is right; now count the pairs yourself",
+    ),
     (theory.exercise_1_2, lambda members, others: (members[:, None] > others).mean(1), r"values of shape \(40,\)"),
     (
         theory.exercise_1_3,
@@ -203,11 +304,17 @@ WRONG = [
         lambda accused, was_in: (accused & ~was_in).mean(0),
         "divide by the number of those trained without",
     ),
+    (theory.exercise_1_3, lambda accused, was_in: np.where(was_in, np.nan, accused).mean(0), "5 of 5 rates are NaN"),
     (theory.exercise_1_3, lambda accused, was_in: accused[~was_in].mean(), r"values of shape \(\)"),
     (target_training.exercise_2_1, lambda labels, n, seed: np.arange(2 * n), "it should return two arrays"),
     (target_training.exercise_2_1, lots(lambda rng, p, n: (p[:n], p[:n])), "digits in both groups: 200"),
     (target_training.exercise_2_1, lots(lambda rng, p, n: (rng.choice(p[:20], n), p[20:])), "drawn twice"),
     (target_training.exercise_2_1, whole_pile, "draw class by class"),
+    (
+        target_training.exercise_2_1,
+        lots(lambda rng, p, n: np.split(rng.permutation(p), [n])),
+        "want 20 each: take no more than 20",
+    ),
     (target_training.exercise_2_1, lots(lambda rng, p, n: (p[:n], p[n : 2 * n])), "with another seed"),
     (
         target_training.exercise_2_1,
@@ -231,6 +338,12 @@ WRONG = [
     (target_training.exercise_2_3, lambda z, y: np.log(softmax(z)[y] / (1 - softmax(z)[y])), "p rounds to 1"),
     (target_training.exercise_2_3, lambda z, y: math.log(softmax(z)[y] / (1 - float(softmax(z)[y]))), "p rounds to 1"),
     (target_training.exercise_2_3, lambda z, y: z[y] - np.log(np.exp(np.delete(z, y)).sum()), "exp overflows"),
+    (
+        target_training.exercise_2_3,
+        lambda z, y: z[y] - z.max() - np.log(np.exp(np.delete(z, y) - z.max()).sum()),
+        r"got inf: .* take off the largest of the others",
+    ),
+    (target_training.exercise_2_4, lambda n_classes: math.log2((math.e + n_classes - 1) / math.e), "that is in bits"),
     (target_training.exercise_2_4, lambda n_classes: math.log(n_classes), "a network that knows nothing"),
     (target_training.exercise_2_4, lambda n_classes: math.e / (math.e + n_classes - 1), "minus its logarithm"),
     (target_training.exercise_2_4, lambda n_classes: 1 - math.log(math.e + n_classes - 1), "the sign is turned"),
@@ -257,6 +370,8 @@ WRONG = [
         lambda shadow, target, truth: best_threshold(target, truth) - best_threshold(shadow, truth),
         "compares the two thresholds",
     ),
+    (shadow_training.exercise_3_2, lambda *given: cost_above(*given, both=False), "≥, not >"),
+    (shadow_training.exercise_3_2, lambda *given: cost_above(*given, both=True), "≥, not >"),
     (shadow_training.exercise_3_2, lambda *given: 0.0, "One comes from shadow_values"),
     (shadow_training.exercise_3_2, lambda *given: 0.3, "on the target the best threshold has an advantage of 0"),
     (attack.exercise_4_1, lambda shadow, mask, target: print(0.8), "it prints, but returns None"),
@@ -278,17 +393,45 @@ WRONG = [
         lambda shadow, mask, target: target >= np.quantile(shadow, 0.4),
         "where TPR − FPR on the shadow is",
     ),
+    (attack.exercise_4_1, lambda shadow, mask, target: target >= np.median(shadow), "No median"),
+    (attack.exercise_4_1, lambda *given: best_of(np.unique(given[0]), *given, precision), "TPR − FPR is asked for"),
+    (attack.exercise_4_1, lambda *given: best_of(np.linspace(0, 1, 11), *given), "a grid of round numbers"),
+    (attack.exercise_4_1, lambda *given: best_of(np.linspace(0, 1, 1001), *given), "a grid of round numbers"),
+    (
+        attack.exercise_4_1,
+        lambda *given: best_of(np.linspace(given[0].min(), given[0].max(), 101), *given),
+        "where all confidences lie within a millionth of 1",
+    ),
+    (attack.exercise_4_1, lambda *given: best_of(np.unique(given[2]), *given), "no value of the target's"),
+    (attack.exercise_4_1, lambda shadow, mask, target: target >= 0.8, "a grid of round numbers"),
     (
         attack.exercise_4_1,
         lambda shadow, mask, target: target >= best_threshold(shadow, np.arange(400) < 200),
         "are members told by shadow_is_member",
     ),
-    (attack.exercise_4_2, lambda signal: 0.05, "a constant signal leaves 0.050"),
-    (attack.exercise_4_2, lambda signal: toy_auc(signal, *TARGET), "leaves 0.500"),
-    (attack.exercise_4_2, lambda signal: toy_auc(signal, *TARGET) - 0.5, "max confidence leaves 0.500"),
-    (attack.exercise_4_2, lambda signal: toy_auc(signal, *BLIND) - toy_auc(signal, *TARGET), "the wrong sign"),
-    (attack.exercise_4_2, lambda signal: toy_auc(signal, 10, 9) - toy_auc(signal, 6, 5), "against letters on both"),
+    (exercise_4_2, lambda signal: 0.05, "does not ask the signal"),
+    (exercise_4_2, lambda s: against_letters(s, TARGET), r"never gets what blind_models\[0\]\.model answers about target"),
+    (
+        exercise_4_2,
+        lambda s: against_letters(s, TARGET) - against_letters(s, "another model"),
+        "another model, or other images",
+    ),
+    (
+        exercise_4_2,
+        lambda s: against_letters(s, TARGET, "my_letters") - against_letters(s, BLIND, "my_letters"),
+        r"target\.model answers about letters",
+    ),
+    (exercise_4_2, lambda s: against_letters(s, BLIND) - against_letters(s, TARGET), "with its sign"),
+    (exercise_4_2, lambda s: abs(against_letters(s, TARGET) - against_letters(s, BLIND)), "with its sign"),
+    (exercise_4_2, lambda s: against_letters(s, TARGET) - 0.5 + 0 * against_letters(s, BLIND), r"\(not ½\)"),
+    (exercise_4_2, lambda s: (against_letters(s, TARGET) - against_letters(s, BLIND)) / 2, "blind model leaves -0.200"),
     (defences.exercise_5_1, lambda right, is_member: right[is_member].mean(), "two numbers, advantage and accuracy"),
+    (
+        defences.exercise_5_1,
+        lambda right, mask: (right[~mask].mean() - right[mask].mean(), balanced(right, mask)),
+        "the wrong way round: it is TPR − FPR",
+    ),
+    (defences.exercise_5_1, lambda right, mask: (balanced(right, mask), 2 * balanced(right, mask) - 1), "are exchanged"),
     (defences.exercise_5_1, lambda right, is_member: (right[is_member].mean(), 0.5), "a share of its own group"),
     (
         defences.exercise_5_1,
@@ -299,10 +442,13 @@ WRONG = [
     (defences.exercise_5_2, lambda: (9 * FIRST, 3 * np.roll(FIRST, 1, axis=1)), "there is a gap"),
     (defences.exercise_5_2, lambda: (3 * FIRST, 9 * FIRST), "the wrong way round"),
     (defences.exercise_5_2, lambda: (9 * FIRST[0], 3 * FIRST[0]), r"it needs \[n, 10\]"),
-    (defences.exercise_5_3, lambda: {"colour": 3}, "unknown knob colour"),
-    (defences.exercise_5_3, lambda: {"epochs": 1}, "too often wrong"),
-    (defences.exercise_5_3, lambda: {"epochs": 30, "patience": None}, "it still leaks"),
+    (defences.exercise_5_2, lambda: (9 * FIRST, np.zeros((10, 10))), "others: where two logits are the largest"),
+    (defences.exercise_5_2, lambda: (9 * FIRST, 0.5 * FIRST + 0.5 * np.roll(FIRST, 1, axis=1)), "there is no label"),
+    (defences.exercise_5_3, lambda: {"colour": 3}, "unknown knob colour; there are dropout, epochs"),
+    (defences.exercise_5_3, lambda: {"wrong_labels": 0.5}, "wrong_labels changes whom it is about"),
     (defences.exercise_5_3, lambda: {"n_members": 2000, "epochs": 5}, "the same 500 members"),
+    (defences.exercise_5_3, lambda: {"epochs": 1}, ": too often wrong"),
+    (defences.exercise_5_3, lambda: {"epochs": 30, "patience": None}, ": it still leaks, wanted are 0.555 or less"),
     (many_shadows.exercise_6_1, two_sided, "this is two-sided"),
     (many_shadows.exercise_6_1, lambda t, phi, inside: -two_sided(t, phi, inside), "high for ordinary answers"),
     (many_shadows.exercise_6_1, lambda t, phi, inside: offline(t, phi, ~inside), "the in-shadows, which the offline attack"),
@@ -310,6 +456,14 @@ WRONG = [
     (many_shadows.exercise_6_1, offline_zeros, "the zeros that stand for the other shadows"),
     (many_shadows.exercise_6_1, offline_by_itself, "let all share one"),
     (many_shadows.exercise_6_1, on_probabilities(offline), "use φ as it comes"),
+    (many_shadows.exercise_6_1, lambda t, phi, inside: plain(t, phi, inside, phi[~inside].std()), "one mean for all digits"),
+    (many_shadows.exercise_6_1, lambda t, phi, inside: plain(t, phi, inside, 1), "one mean for all digits"),
+    (many_shadows.exercise_6_1, lambda t, phi, inside: norm.logcdf(t - lira_parts(phi, ~inside)[0]), "σ is not in it"),
+    (
+        many_shadows.exercise_6_1,
+        lambda t, phi, inside: norm.logcdf((t - lira_parts(phi, ~inside)[0]) / lira_parts(phi, ~inside)[1] ** 2),
+        "take the root",
+    ),
     (many_shadows.exercise_6_1, lambda t, phi, inside: np.exp(offline(t, phi, inside)), "norm.logcdf takes the logarithm"),
     (many_shadows.exercise_6_1, lambda t, phi, inside: norm.ppf(np.exp(offline(t, phi, inside))), "now take log Φ"),
     (
@@ -322,6 +476,9 @@ WRONG = [
     (many_shadows.exercise_6_1, lambda t, phi, inside: np.where(t > 0, t, np.nan), "scores are NaN or infinite"),
     (many_shadows.exercise_6_2, lambda t, phi, inside: online(t, phi, ~inside), "in and out are exchanged"),
     (many_shadows.exercise_6_2, lambda t, phi, inside: np.exp(online(t, phi, inside)), "take their logarithm"),
+    (many_shadows.exercise_6_2, difference_of_densities, "take the logarithm of each first"),
+    (many_shadows.exercise_6_2, by_sigmas(np.square), "take the root"),
+    (many_shadows.exercise_6_2, by_sigmas(np.ones_like), "σ is not in it"),
     (many_shadows.exercise_6_2, online_raw, "take each digit's own mean off first"),
     (many_shadows.exercise_6_2, online_one_sigma, "each group has its own"),
     (many_shadows.exercise_6_2, online_nearly, "almost: each mean uses up one value"),
@@ -339,6 +496,26 @@ WRONG = [
         lambda epsilon, delta, fpr: min(1, math.exp(epsilon) * fpr + delta),
         "the smaller of both",
     ),
+    (defences_on_trial.exercise_7_3, lambda *given: limits(*given)[0], "the smaller of both"),
+    (defences_on_trial.exercise_7_3, lambda *given: min(1, limits(*given)[1]), "the smaller of both"),
+    (defences_on_trial.exercise_7_3, lambda *given: min(limits(*given)), "no rate is more than 1"),
+    (
+        defences_on_trial.exercise_7_3,
+        lambda e, d, fpr: min(1, limits(e, d, fpr)[0], 1 - (1 - fpr) / math.exp(e) - d),
+        "δ goes with 1 − FPR",
+    ),
+    (
+        defences_on_trial.exercise_7_3,
+        lambda e, d, fpr: min(1, limits(e, d, fpr)[0], 1 - (1 - fpr) / math.exp(e) + d),
+        "δ goes with 1 − FPR",
+    ),
+    (defences_on_trial.exercise_7_3, lambda e, d, fpr: min(1, limits(e, d, fpr)[0], limits(e, 0, fpr)[1]), "δ goes with"),
+    (exercise_7_1, lambda answer, bank: worn(bank).score(answer, bank.labels), "masks.to_logits makes logits of them"),
+    (
+        exercise_7_1,
+        lambda answer, bank: worn(bank, ThresholdAttack()).score(masks.to_logits(answer), bank.labels),
+        "it judges all digits alike",
+    ),
     (
         exercise_7_1,
         lambda answer, bank: LiRAAttack().fit(bank).score(masks.to_logits(answer), bank.labels),
@@ -355,7 +532,17 @@ WRONG = [
         lambda images, labels, seed: trial.train_one(images, labels, 0, epochs=1),
         "hand the seed on",
     ),
-    (other_models.exercise_8_1, lambda on_members, on_unseen: on_members - on_unseen, "counting pairs gives 0.55"),
+    (
+        other_models.exercise_8_1,
+        lambda on_members, on_unseen: on_members - on_unseen,
+        "counting pairs gives 0.825; that is the gap",
+    ),
+    (other_models.exercise_8_1, lambda on_members, on_unseen: on_members * (1 - on_unseen), "ties count one half"),
+    (other_models.exercise_8_1, lambda on_members, on_unseen: (1 + on_unseen - on_members) / 2, "who has to be ahead"),
+    (other_models.exercise_8_1, lambda on_members, on_unseen: (1 + abs(on_members - on_unseen)) / 2, "members rank lower"),
+    (other_models.exercise_8_1, lambda on_members, on_unseen: (on_members + on_unseen) / 2, r"gives 0.825$"),
+    (other_models.exercise_8_2, lambda n_trees, floor: math.log(1 / floor - 1) - math.log(n_trees - 1), "leaves the 1"),
+    (other_models.exercise_8_2, lambda n_trees, floor: -math.log(floor * n_trees), r"logit confidence is log\(49\)"),
     (other_models.exercise_8_2, lambda n_trees, floor: -math.log(floor), "take off where 49 of 50 stand"),
     (other_models.exercise_8_2, lambda n_trees, floor: 1 / n_trees, "LiRA sees its logit"),
     (other_models.exercise_8_2, lambda n_trees, floor: math.log(n_trees - 1) + math.log(floor), "after the last vote minus"),
@@ -369,6 +556,12 @@ WRONG = [
         lambda guess, values, level: np.maximum((1 - level) * (values - guess), level * (guess - values)).mean(),
         "a value above the guess costs level",
     ),
+    (
+        other_adversaries.exercise_9_1,
+        lambda guess, values, level: np.minimum(level * (guess - values), (1 - level) * (values - guess)).mean(),
+        "a loss is never below 0",
+    ),
+    (other_adversaries.exercise_9_1, lambda guess, values, level: (guess - np.quantile(values, level)) ** 2, "expected"),
     (other_adversaries.exercise_9_1, lambda guess, values, level: np.abs(values - guess).mean(), "expected 2.387"),
     (
         other_adversaries.exercise_9_1,
@@ -380,8 +573,28 @@ WRONG = [
         lambda p, label, units: np.linalg.norm(p - np.eye(len(p))[label]) * np.linalg.norm(units),
         "are the biases in it",
     ),
+    (other_adversaries.exercise_9_2, lambda p, y, h: layer(p, y, h)[1], "the biases' part alone"),
+    (other_adversaries.exercise_9_2, lambda p, y, h: sum(layer(p, y, h)), "may not be added"),
+    (other_adversaries.exercise_9_2, lambda p, y, h: sum(np.square(layer(p, y, h))), "take the root"),
+    (other_adversaries.exercise_9_2, lambda p, y, h: np.hypot(*layer(p, 1, h)), "with 128 units and 10 classes it gives"),
+    (other_adversaries.exercise_9_2, lambda p, y, h: np.linalg.norm(p) * np.sqrt(h @ h + 1), "and autograd [0-9.]*$"),
     (other_adversaries.exercise_9_3, lambda units: units, "in another order it gives other features"),
     (other_adversaries.exercise_9_3, lambda units: np.sort(units, axis=1)[:, :3], "each row must keep its 7 values"),
+    (other_adversaries.exercise_9_3, lambda units: np.sort(units, axis=0), "in another order it gives other features"),
+    (other_adversaries.exercise_9_3, lambda units: np.sort(np.abs(units), axis=1), "each row must keep its 7 values"),
+    (other_adversaries.exercise_9_3, lambda units: np.sort(units.ravel()).reshape(units.shape), "each row must keep"),
+    (challenge.exercise_11_3, swapped_by(epsilon=2.0), "for a swap ε is 4"),
+    (challenge.exercise_11_3, swapped_by(delta=0.001), "is allowed at no false positive at all"),
+    (challenge.exercise_11_3, swapped_by(delta=0.001 + 0.001 * math.exp(4)), "twice δ, as it is for a swap"),
+    (challenge.exercise_11_3, swap_allows, "members and non-members exchanged"),
+    (challenge.exercise_11_3, lambda fpr, tpr: swap_allows(1 - tpr, 1 - fpr), r"e\^4 times 0.1 % is 5 %"),
+    (challenge.exercise_11_3, lambda fpr, tpr: swapped_by()(tpr, fpr), r"e\^4 times 0.1 % is 5 %"),
+    (challenge.exercise_11_3, lambda fpr, tpr: tpr < 1, "is not possible"),
+    (challenge.exercise_11_4, lambda members, others: (0.5 - 0.5 / others, 0.5 + 0.5 / members), "no longer ties"),
+    (challenge.exercise_11_4, lambda members, others: (0.5 + 1 / members, 0.5 - 1 / others), "no longer ties"),
+    (challenge.exercise_11_4, lambda members, others: (0.5 + 0.5 / others, 0.5 - 0.5 / members), "no longer ties"),
+    (challenge.exercise_11_4, lambda members, others: (0.5 + 0.5 / members, 0.5 - 0.5 / members), "no longer ties"),
+    (challenge.exercise_11_4, lambda members, others: (1.0, 0.0), "no longer ties"),
     (audit_your_model.exercise_10_1, lambda n_slices, level: 1 - level**n_slices, "both ends are counted"),
     (audit_your_model.exercise_10_1, lambda n, level: ((1 + level) / 2) ** n, "no alarm at all"),
     (audit_your_model.exercise_10_1, lambda n, level: n * (1 - level) / 2, "may not be added up"),
@@ -430,8 +643,28 @@ def test_a_wrong_answer_is_told_why(check, answer, why, capsys):
 RIGHT = [
     (shadow_training.exercise_3_2, lambda *given: threshold_cost(*given)["cost"]),
     (attack.exercise_4_1, lambda shadow, mask, target: target >= best_threshold(shadow, mask)),
-    (attack.exercise_4_1, lambda shadow, mask, target: (target > 0.65).astype(int)),  # as good on the shadow
-    (attack.exercise_4_2, lambda signal: toy_auc(signal, *TARGET) - toy_auc(signal, *BLIND)),
+    (attack.exercise_4_1, lambda *given: above_the_next_lower(*given).astype(int)),  # as good on the shadow
+    (attack.exercise_4_1, lambda *given: best_of(np.unique(given[0]), *given)),
+    (exercise_4_2, lambda signal: against_letters(signal, TARGET) - against_letters(signal, BLIND)),
+    (exercise_4_2, lambda signal: -in_two_calls(signal, BLIND) + in_two_calls(signal, TARGET)),
+    (theory.exercise_1_2, lambda members, others: roc_auc_score(np.arange(70) < 40, np.concatenate([members, others]))),
+    (theory.exercise_1_3, lambda accused, was_in: np.where(was_in, 0, accused).sum(0) / (len(was_in) - was_in.sum(0))),
+    (target_training.exercise_2_1, lots(lambda rng, p, n: np.split(rng.choice(p, 2 * n, replace=False), 2))),
+    (target_training.exercise_2_3, lambda z, y: -logsumexp(np.delete(z, y) - z[y])),
+    (target_training.exercise_2_4, lambda n_classes: -log_softmax(np.eye(n_classes)[0])[0]),
+    (defences.exercise_5_1, lambda right, mask: np.array([2 * balanced(right, mask) - 1, balanced(right, mask)])),
+    (defences.exercise_5_2, lambda: (9 * FIRST, 3 * FIRST)),
+    (defences.exercise_5_2, lambda: (np.roll(FIRST, 1, axis=1), 9 * np.roll(FIRST, 1, axis=1))),  # all wrong, and how far
+    (many_shadows.exercise_6_1, offline),
+    (many_shadows.exercise_6_2, online),
+    (defences_on_trial.exercise_7_3, lambda e, d, f: min(1, math.exp(e) * f + d, (math.exp(e) - 1 + f + d) / math.exp(e))),
+    (other_models.exercise_8_1, lambda seen, unseen: seen * (1 - unseen) + (seen * unseen + (1 - seen) * (1 - unseen)) / 2),
+    (other_models.exercise_8_2, lambda n_trees, floor: -math.log(floor * (n_trees - 1))),
+    (other_adversaries.exercise_9_1, lambda guess, v, level: np.where(v > guess, level, level - 1) @ (v - guess) / len(v)),
+    (other_adversaries.exercise_9_2, lambda p, y, h: np.linalg.norm(np.outer(p - np.eye(len(p))[y], np.append(h, 1)))),
+    (other_adversaries.exercise_9_3, lambda units: -np.sort(-units, axis=1)),
+    (challenge.exercise_11_3, lambda fpr, tpr: swap_allows(fpr, tpr) and swap_allows(1 - tpr, 1 - fpr)),
+    (challenge.exercise_11_4, lambda members, others: (0.5 + 0.5 / members, 0.5 - 0.5 / others)),
 ]
 
 

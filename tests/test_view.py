@@ -504,6 +504,11 @@ def test_an_exercise_that_stops_names_the_readers_line(capsys):
     exec(compile(cell, "cell", "exec"), reader)
     checks.exercise("2.1", lambda: str(reader["gap"](1, 0)), "done")
     assert "it stops in line 3 of its cell, `return half / b`, with ZeroDivisionError" in capsys.readouterr().out
+    mine = "def own(a):\n    return gap(a, 0)\n"  # which calls what another cell holds
+    linecache.cache["mine"] = (len(mine), None, mine.splitlines(keepends=True), "mine")
+    exec(compile(mine, "mine", "exec"), reader)
+    checks.exercise("2.1", lambda: str(reader["own"](1)), "done")
+    assert "it stops in line 2 of its cell, `return gap(a, 0)`, with ZeroDivisionError" in capsys.readouterr().out
     checks.exercise("2.1", lambda: str(np.stack([reader["gap"](1, 1), np.zeros(2)])), "done")  # raised by what uses it
     assert "it stops with ValueError" in capsys.readouterr().out
 

@@ -123,8 +123,12 @@ def exercise(number: str, check: Callable[[], str | None], success: str) -> None
 
 
 def _place(error: Exception) -> str:
-    """The last line of the reader's own code that led to the error; "" if there is none."""
+    """The last line that led to the error in the cell of the function that is checked; "" if there is none.
+
+    That function is the first of the notebook's that a check calls. What it calls may stand in other cells, which are given.
+    """
     places = [
         (f.f_code.co_filename, n) for f, n in traceback.walk_tb(error.__traceback__) if f.f_globals["__name__"] == "__main__"
     ]
-    return f" in line {places[-1][1]} of its cell, `{linecache.getline(*places[-1]).strip()}`," if places else ""
+    own = [place for place in places if place[0] == places[0][0]]
+    return f" in line {own[-1][1]} of its cell, `{linecache.getline(*own[-1]).strip()}`," if own else ""

@@ -60,7 +60,8 @@ def exercise_11_3(possible: Callable[[float, float], bool]) -> None:
             (0.01, 0.5, True, "for a swap ε is 4, and e^4 times 1 % is 55 %"),
             (0.001, 0.5, False, "e^4 times 0.1 % is 5 %"),
             (0.0, 1.0, False, "a perfect score is what no attack on C can have"),
-            (0.0, d, True, "δ, for a swap (1 + e^2) times as large, is allowed at no false positive at all"),
+            (0.0, 0.99 * d, True, "δ, for a swap (1 + e^2) times as large, is allowed at no false positive at all"),
+            (0.0, 2 * d, False, "twice δ, as it is for a swap, is more than is allowed at no false positive"),
             (0.5, 1 - 0.4 / a, False, "members and non-members exchanged, the bound holds as well"),
             (0.5, 1 - 0.6 / a, True, "here both bounds leave room"),
         ):

@@ -29,6 +29,10 @@ def exercise_5_1(gap_attack: Callable[[np.ndarray, np.ndarray], tuple[float, flo
                 return f"it should return two numbers, advantage and accuracy, got {found!r}"
             gap = right[is_member].mean() - right[~is_member].mean()
             case = f"with {n_members} members and {n_others} others"
+            if np.allclose(found, [(1 + gap) / 2, gap], rtol=0, atol=1e-9):
+                return f"{case} the two are exchanged: first the advantage, {gap:.3f}, then the accuracy"
+            if isclose(found[0], -gap, abs_tol=1e-9):
+                return f"{case} the advantage is {found[0]:.3f}, the wrong way round: it is TPR − FPR"
             if not isclose(found[0], gap, abs_tol=1e-9):
                 return f"{case} the advantage is {found[0]:.3f}, expected {gap:.3f}; is each rate a share of its own group"
             if not isclose(found[1], (1 + gap) / 2, abs_tol=1e-9):
@@ -49,6 +53,8 @@ def exercise_5_2(no_gap: Callable[[], tuple[np.ndarray, np.ndarray]]) -> None:
         for name, logits in (("members", members), ("others", others)):
             if logits.ndim != 2 or logits.shape[1] != 10 or len(logits) < 10:
                 return f"{name}: logits of shape {list(logits.shape)}; it needs [n, 10] with 10 rows or more"
+            if ((logits == logits.max(1, keepdims=True)).sum(1) != 1).any():
+                return f"{name}: where two logits are the largest there is no label; one class has to win each row"
         right = [(logits.argmax(1) == 0).mean() for logits in (members, others)]
         if not isclose(*right, abs_tol=1e-9):
             return f"the labels are right for {right[0]:.0%} of the members and {right[1]:.0%} of the others: there is a gap"
@@ -70,12 +76,16 @@ def exercise_5_3(own_recipe: Callable[[], Mapping[str, Any]]) -> None:
             return NOT_ATTEMPTED
         if other := {"n_members", "n_models", "wrong_labels"} & set(recipe):
             return f"{min(other)} changes whom it is about; wanted is a recipe for the same 500 members"
-        models = defended.train(**recipe)
+        if unknown := set(recipe) - defended.KNOBS:
+            return f"unknown knob {min(unknown)}; there are {', '.join(sorted(defended.KNOBS))}"
+        models = defended.train(**dict(recipe))
         judge = (ThresholdAttack(), ClassifierAttack(boosted_trees(seed=0)))  # the confidence finds no more than the loss
         accuracy, leak = models.accuracy.mean(), max(defended.attacked(models, attack)["AUC"].mean() for attack in judge)
+        missed = [
+            *([f"it still leaks, wanted are {MOST_LEAK} or less"] if leak > MOST_LEAK else []),
+            *([f"too often wrong, wanted are {LEAST_ACCURACY} or more"] if accuracy < LEAST_ACCURACY else []),
+        ]
         measured = f"accuracy {accuracy:.3f}, AUC of the strongest attack {leak:.3f}"
-        if leak > MOST_LEAK:
-            return f"{measured}: it still leaks; wanted are {MOST_LEAK} or less"
-        return None if accuracy >= LEAST_ACCURACY else f"{measured}: too often wrong; wanted are {LEAST_ACCURACY} or more"
+        return f"{measured}: {'; and '.join(missed)}" if missed else None
 
     exercise("5.3", check, "a recipe of your own is accurate and gives this judge little; 07 has another judge")

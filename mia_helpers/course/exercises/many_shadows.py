@@ -39,6 +39,9 @@ def exercise_6_1(lira_offline: Attack) -> None:
                 norm.logcdf((target - np.where(out, phi, 0).mean(0)) / sigma),
             ],
             PER_EXAMPLE: [norm.logcdf((target - mean) / per_example)],
+            ONE_MEAN: [norm.logcdf((target - phi[out].mean()) / s) for s in (1, sigma, *_raw_sigmas(phi, out))],
+            UNSCALED: [norm.logcdf(target - mean)],
+            VARIANCE: [norm.logcdf((target - mean) / sigma**2)],
             PROBABILITIES: [attacks.lira_offline(expit(target), expit(phi), inside, "global")],
             "Φ is turned round: being surer must raise the score": [norm.logsf(z)],
             "these are the distances (φ − μ)/σ: the right order; now take log Φ of them": [z],
@@ -85,6 +88,11 @@ def exercise_6_2(lira_online: Attack) -> None:
             FREEDOM: [ratio(*(_sigma(phi, kind, freedom=False) for kind in rows))],
             ZEROS: [ratio(*pair) for pair in zero],
             PER_EXAMPLE: [ratio(*per_example)],
+            UNSCALED: [ratio(1, 1)],
+            VARIANCE: [ratio(s_in**2, s_out**2)],
+            "this is a difference of densities: take the logarithm of each first (norm.logpdf)": [
+                norm.pdf(target, means[0], s_in) - norm.pdf(target, means[1], s_out)
+            ],
             PROBABILITIES: [attacks.lira_online(expit(target), expit(phi), inside, "global")],
         }
         return _verdict(lira_online, (target, phi, inside), attacks.lira_online(target, phi, inside, "global"), slips)
@@ -123,6 +131,9 @@ RAW_SIGMA = "σ is taken over the raw φ, so the differences between digits are 
 FREEDOM = "almost: each mean uses up one value, so divide the sum of squares by (n − 1) summed over the candidates"
 ZEROS = "the zeros that stand for the other shadows are counted, too; divide by the number of shadows of this kind"
 PER_EXAMPLE = "each candidate has a σ of its own here; from so few values that is noise, so let all share one"
+ONE_MEAN = "one mean for all digits; each candidate has its own, over the models (rows) alone"
+UNSCALED = "σ is not in it: how far is the answer off, counted in standard deviations?"
+VARIANCE = "this takes the variance σ² for σ; take the root"
 PROBABILITIES = "this is computed on probabilities, which crowd at 1; use φ as it comes"
 
 

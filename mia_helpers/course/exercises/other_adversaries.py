@@ -28,6 +28,8 @@ def exercise_9_1(pinball: Callable[[float, np.ndarray, float], float]) -> None:
             here = f"pinball({guess:g}, [0, 1, 2, 10], {level:g}) gives {found:.4g}, expected {expected:.4g}"
             if isclose(found, turned, rel_tol=1e-6):
                 return f"{here}; a value above the guess costs level, one below it 1 − level"
+            if isclose(found, -expected, rel_tol=1e-6):
+                return f"{here}; the sign is turned: a loss is never below 0"
             if isclose(found, len(values) * expected, rel_tol=1e-6):
                 return f"{here}; it is the mean over the values, not the sum"
             return here
@@ -41,21 +43,27 @@ def exercise_9_2(last_layer_norm: Callable[[np.ndarray, int, np.ndarray], float]
 
     def check() -> str | None:
         generator = torch.Generator().manual_seed(0)
-        for n_units, n_classes in ((3, 2), (128, 10)):
+        for n_units, n_classes, y in ((3, 2, 1), (128, 10, 7)):
             layer = torch.nn.Linear(n_units, n_classes, dtype=torch.float64)
             units = torch.randn(n_units, generator=generator, dtype=torch.float64)
             logits = layer(units)
-            loss = torch.nn.functional.cross_entropy(logits[None], torch.tensor([1]))
+            loss = torch.nn.functional.cross_entropy(logits[None], torch.tensor([y]))
             gradients = torch.autograd.grad(loss, list(layer.parameters()))
-            found = last_layer_norm(logits.detach().softmax(0).numpy(), 1, units.numpy())
+            found = last_layer_norm(logits.detach().softmax(0).numpy(), y, units.numpy())
             if found is None:
                 return NOT_ATTEMPTED
             expected = float(torch.cat([part.ravel() for part in gradients]).norm())
-            if not isclose(found, expected, rel_tol=1e-6):
-                return (
-                    f"with {n_units} units and {n_classes} classes it gives {found:.4g}, and autograd {expected:.4g}; "
-                    "are the biases in it?"
-                )
+            if isclose(found, expected, rel_tol=1e-6):
+                continue
+            bias, weight = float(gradients[1].norm()), float(gradients[0].norm())
+            told = {
+                weight: "are the biases in it?",
+                bias: "that is the biases' part alone; each weight's is that times the unit it comes from",
+                bias + weight: "the norms of the two parts may not be added; their squares may",
+                expected**2: "that is its square; take the root",
+            }
+            why = next((f"; {slip}" for value, slip in told.items() if isclose(found, value, rel_tol=1e-6)), "")
+            return f"with {n_units} units and {n_classes} classes it gives {found:.4g}, and autograd {expected:.4g}{why}"
         return None
 
     exercise("9.2", check, "how wrong the answer is, times how strongly the hidden units fire")

@@ -17,11 +17,19 @@ def exercise_8_1(auc_of_gap: Callable[[float, float], float]) -> None:
     def check() -> str | None:
         if auc_of_gap(1.0, 0.9) is None:
             return NOT_ATTEMPTED
-        for on_members, on_unseen in ((1.0, 0.9), (0.7, 0.7), (0.9, 0.25)):
+        for on_members, on_unseen in ((0.9, 0.25), (1.0, 0.9), (0.7, 0.7), (0.6, 0.8)):
             right = np.arange(200) % 100 < np.repeat([100 * on_members, 100 * on_unseen], 100).round()
             expected = auc(right.astype(float), np.arange(200) < 100).value
-            if not isclose(found := auc_of_gap(on_members, on_unseen), expected, rel_tol=1e-9):
-                return f"auc_of_gap({on_members}, {on_unseen}) gives {found:.4g}, and counting pairs gives {expected:.4g}"
+            if isclose(found := auc_of_gap(on_members, on_unseen), expected, rel_tol=1e-9):
+                continue
+            told = {
+                on_members - on_unseen: "that is the gap; where it is 0, so that all is luck, an AUC is ½",
+                on_members * (1 - on_unseen): "those are the pairs with the member ahead; ties count one half",
+                1 - expected: "is it the member who has to be ahead?",
+                abs(expected - 0.5) + 0.5: "if the unseen are answered better, members rank lower: an AUC below ½",
+            }
+            why = next((f"; {slip}" for value, slip in told.items() if isclose(found, value, rel_tol=1e-9)), "")
+            return f"auc_of_gap({on_members}, {on_unseen}) gives {found:.4g}, and counting pairs gives {expected:.4g}{why}"
         return None
 
     exercise("8.1", check, "one half plus half of the gap; 0.55 for the tree of the question")
@@ -42,6 +50,8 @@ def exercise_8_2(last_vote: Callable[[int, float], float]) -> None:
                 return f"{here}; that is where the last vote leads, so take off where {n_trees - 1} of {n_trees} stand"
             if isclose(found, before - end, rel_tol=1e-6):
                 return f"{here}; is it after the last vote minus before it?"
+            if isclose(found, log(1 / floor - 1) - before, rel_tol=1e-6):
+                return f"{here}; the attacker leaves the 1 as it is: log(1 / floor), not log((1 − floor) / floor)"
             if isclose(found, 1 / n_trees, rel_tol=1e-6):
                 return f"{here}; that is the step of the probability, and LiRA sees its logit"
             return f"{here}; with {n_trees - 1} of {n_trees} the logit confidence is log({n_trees - 1})"

@@ -41,8 +41,8 @@ def exercise_3_2(cost_of: Callable[[np.ndarray, np.ndarray, np.ndarray], float])
 
     def check() -> str | None:
         is_member = np.arange(1000) < 500
-        for shadow_is_off_by in (0.0, 2.0, -3.0):
-            on_shadow, on_target = (_confidences(seed, is_member) for seed in (3, 4))
+        for shadow_is_off_by, decimals in ((0.0, 8), (2.0, 8), (-3.0, 8), (-2.0, 0)):  # with ties at the threshold last
+            on_shadow, on_target = (_confidences(seed, is_member).round(decimals) for seed in (3, 4))
             on_shadow = on_shadow + shadow_is_off_by
             found = cost_of(on_shadow, on_target, is_member)
             if found is None:
@@ -63,7 +63,9 @@ def _what_is_wrong(found: float, on_shadow: np.ndarray, on_target: np.ndarray, i
     promised, cost = _advantage(on_shadow, is_member, from_shadow), possible - reached
     if isclose(found, cost, abs_tol=1e-9):
         return None
+    above, best_above = (_advantage(on_target, is_member, np.nextafter(t, np.inf)) for t in (from_shadow, from_target))
     why = {
+        **dict.fromkeys((possible - above, best_above - above), "who is just at a threshold is called a member: ≥, not >"),
         reached: "that is what the threshold from the shadow reaches on the target; how far is it below the best there?",
         -cost: "the sign is turned: it is what the best threshold on the target has, minus what the shadow's has there",
         cost / 2: "that is the loss of accuracy; the advantage is true-positive rate minus false-positive rate",

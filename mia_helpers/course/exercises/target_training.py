@@ -42,10 +42,11 @@ def _unfair(labels: np.ndarray, n: int, members: np.ndarray, others: np.ndarray)
         return f"digits in both groups: {both}; whoever is a member must not be a non-member, too"
     if len(set(members)) < len(members) or len(set(others)) < len(others):
         return "a digit is drawn twice; draw without putting it back"
-    for c in range(10):
-        found = [int((labels[positions] == c).sum()) for positions in (members, others)]
-        if found != [n, n]:
-            return f"class {c} has {found[0]} members and {found[1]} non-members, want {n} each: draw class by class"
+    counts = np.array([np.bincount(labels[positions], minlength=10) for positions in (members, others)])
+    why = f"take no more than {n} for each group" if (counts >= n).all() else "draw class by class"
+    for c, (inside, outside) in enumerate(counts.T):
+        if (inside, outside) != (n, n):
+            return f"class {c} has {inside} members and {outside} non-members, want {n} each: {why}"
     return None
 
 
@@ -101,7 +102,7 @@ def _at_the_limits(phi: Callable[[np.ndarray, int], float]) -> str | None:
     """Answers so sure that p rounds to 1, then logits so large that exp overflows."""
     for scale, why in (
         (60.0, "p rounds to 1 there; work with the logits and form no probability"),
-        (2000.0, "exp overflows there; take the largest logit off first, or let scipy.special.logsumexp do it"),
+        (2000.0, "exp overflows there; take the largest of the others off first, or let scipy.special.logsumexp do it"),
     ):
         z = np.array([scale, 0.0, 0.0, scale / 2])
         expected = z[0] - logsumexp(z[1:])
@@ -110,6 +111,8 @@ def _at_the_limits(phi: Callable[[np.ndarray, int], float]) -> str | None:
                 found = float(phi(z, 0))
         except (ZeroDivisionError, OverflowError, ValueError):
             found = float("nan")
+        if found == np.inf and scale == 2000:
+            why = "exp of all the others rounds to 0 there; take off the largest of the others, not of all"
         if not isclose(found, expected, rel_tol=1e-6):
             return f"for logits {z.tolist()} φ is {expected:g}, got {found:g}: {why}"
     return None
@@ -125,6 +128,7 @@ def exercise_2_4(floor: Callable[[int], float]) -> None:
             e / (e + 9): "that is the probability of the true class; the loss is minus its logarithm",
             -log(e + 9) + 1: "the sign is turned: a loss is not below 0",
             log(10): "that is the loss of a network that knows nothing; the floor is that of one that is certain",
+            (log(e + 9) - 1) / log(2): "that is in bits; the loss takes the natural logarithm",
             log(e + 10) - 1: "there are n_classes - 1 other classes, each with e to the power of 0",
         }
         if slip := next((why for value, why in told.items() if isclose(found, value, rel_tol=1e-3)), None):

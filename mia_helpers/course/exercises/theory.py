@@ -66,7 +66,11 @@ def exercise_1_2(area: Callable[[np.ndarray, np.ndarray], float]) -> None:
                     why = " (which of the two must be higher?)"
                 if decimals == 8 and isclose(found, expected * 1200, rel_tol=1e-9):
                     why = " (a share: divide by the number of pairs)"
+                if decimals == 8 and isclose(found, (1 + expected) / 2, rel_tol=1e-9):
+                    why = " (half is for ties; a pair in which the member is lower counts nothing)"
                 return f"the area is {found:.4f} where {expected:.4f} is expected{why}"
+        if "metrics" in getattr(getattr(area, "__code__", None), "co_names", ()):
+            return "the number is right; now count the pairs yourself, without metrics"
         return None
 
     exercise("1.2", check, "the area is the share of pairs in the right order; scores that are all alike give one half")
@@ -94,6 +98,8 @@ def exercise_1_3(own_fpr: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Non
             "the share of all models that accuse the person; only those trained without them can be wrong": accused.mean(0),
             "a share of all models; divide by the number of those trained without the person": (accused & ~was_in).mean(0),
         }
+        if np.isnan(found).any():
+            return f"{np.isnan(found).sum()} of 5 rates are NaN: so is 0 / 0, and a mean in which one value is NaN"
         named = [f" That is {slip}." for slip, values in slips.items() if np.allclose(found, values)]
         return f"the first rate is {found[0]:.3f} where {expected[0]:.3f} is expected.{''.join(named)}"
 
