@@ -30,6 +30,15 @@ class Described:
     values: np.ndarray | None = None
     left_out: list[str] = field(default_factory=list)
 
+    def not_tested(self) -> str:
+        """A warning about what the two-sample test could not look at."""
+        names = ", ".join(self.left_out[:12]) + f" and {len(self.left_out) - 12} more" * (len(self.left_out) > 12)
+        others = "" if self.values is None else " (it looked at the other columns)"
+        return (
+            f"The two-sample test could not look at {names}: neither numbers nor text nor dates. A difference there would "
+            f"go unnoticed{others}; pass features, numbers that describe the examples."
+        )
+
 
 def described(inputs: Any, n: int) -> Described:
     """A model's inputs `[N, …]` as finite numbers `[N, F]`, as far as they are a table.

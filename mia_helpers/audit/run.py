@@ -12,7 +12,6 @@ from __future__ import annotations  # so that help(audit) says ArrayLike and not
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -133,8 +132,7 @@ def audit(
     doubts, found = _doubts(found, asked, told.logits, given_logits, seen, settings.at_fpr)
     accuracy = slips.accuracies(told.logits, asked, found.level)
     rests_on = words.assumptions(bank is not None, trained_here, told.floor, asked, settings, told.notes)
-    first = partial(words.one_distribution, given=features is not None or inputs is not None)
-    report = _report(found, asked, settings, rng, told.logits.shape[1], accuracy, doubts, (first, rests_on))
+    report = _report(found, asked, settings, rng, told.logits.shape[1], accuracy, doubts, rests_on)
     return replace(report, images=measuring.images(inputs, [example.index for example in report.exposed]))
 
 
@@ -297,7 +295,7 @@ def _doubts(
         slip, warning = copies.judged(same, at_fpr)
         doubts, warnings = doubts + slip, warnings + warning
     if seen.left_out:
-        warnings.append(words.not_tested(seen.left_out, seen.values is not None))
+        warnings.append(seen.not_tested())
     return doubts, replace(found, warnings=warnings + found.warnings)
 
 
@@ -309,9 +307,8 @@ def _report(
     n_classes: int,
     accuracy: dict[str, Estimate],
     doubts: list[str],
-    rests_on: tuple[Callable[[list[str]], str], list[str]],
+    rests_on: list[str],
 ) -> AuditReport:
-    """rests_on: what the first assumption says, given what the two-sample test saw; and the others."""
     people, level, n, warnings = examples.people, found.level, len(examples), found.warnings
     scores, blind = ({name: examples.by_person(s) for name, s in rows.items()} for rows in (found.scores, found.blind))
     had = None if found.bank is None else _had(found.bank.member_mask[0], examples)
@@ -368,7 +365,7 @@ def _report(
         slips=doubts,
         not_run=found.not_run,
         warnings=doubts + warnings + remarks,
-        assumptions=[rests_on[0](tested), *rests_on[1]],
+        assumptions=[words.one_distribution(tested), *rests_on],
         ties=ties,
         material=Material(found.scores, examples, by_lot, blind.get(strongest)),
     )

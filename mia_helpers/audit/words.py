@@ -126,27 +126,12 @@ def _by_auc(report: AuditReport, name: str) -> bool:
     return report.attacks[name].auc.low > 0.5
 
 
-def not_tested(left_out: list[str], some: bool) -> str:
-    """A warning about inputs that the two-sample test could not look at. some: it looked at others."""
-    names = ", ".join(left_out[:12]) + (f" and {len(left_out) - 12} more" if len(left_out) > 12 else "")
-    return (
-        f"The two-sample test could not look at {names}: neither numbers nor text nor dates. A difference there would go "
-        f"unnoticed{' (it looked at the other columns)' if some else ''}; pass features, numbers that describe the examples."
-    )
-
-
-def one_distribution(tested: list[str], given: bool = False) -> str:
-    """The first assumption, and what was done to test it. given: there were features or inputs."""
+def one_distribution(tested: list[str]) -> str:
+    """The first assumption, and what was done to test it."""
     blind = f"The two-sample test saw {', '.join(tested)}." if tested else "The two-sample test had nothing to look at."
-    if "features" not in tested and given:
+    if "features" not in tested:
         blind += (
-            " Of the inputs it saw nothing, so a difference in the examples themselves would go unnoticed: pass features, "
-            "numbers that describe the examples."
-        )
-    elif "features" not in tested:
-        blind += (
-            " No features were given, so a difference in the examples themselves would go unnoticed: pass features "
-            "(or inputs)."
+            " It saw no features, so a difference in the examples themselves would go unnoticed: pass features (or inputs)."
         )
     else:
         blind += " That it finds nothing does not show that there is nothing."
