@@ -44,7 +44,7 @@ def found(examples: Examples, logits: np.ndarray) -> Copies | None:
     copied = [i for i, code in enumerate(codes) if not examples.is_member[i] and code in of_members]
     if not copied:
         return None
-    by_chance = _p_value(codes, examples) >= SURELY_NOT
+    by_chance = bool(_p_value(codes, examples) >= SURELY_NOT)
     if by_chance and (not by_features or len(set(codes)) < len(codes) / 2):
         return None
     by = BY_FEATURES if by_features else BY_ANSWERS

@@ -56,7 +56,7 @@ def tied_answers(report: "AuditReport") -> Ties | None:
 def of_answers(found: Ties) -> str:
     """What such ties mean, for the report's warnings."""
     return (
-        f"Answers are tied: {100 * found.fpr:.0f} % of the non-members (and {100 * found.tpr:.0f} % of the members) share "
+        f"Answers are tied: {100 * found.fpr:.3g} % of the non-members (and {100 * found.tpr:.3g} % of the members) share "
         "the highest score of the loss, more than may be accused. There a TPR of 0 does not say that nothing leaks: look at "
         f"AUC and advantage, or audit with at_fpr={_above(found.fpr):g}."
     )
@@ -83,7 +83,7 @@ def why_undecided(report: "AuditReport", tpr_limit: float) -> str | None:
     if tied is None or report.attacks["loss"].auc.low <= 0.5 or report.tpr.low > report.at_fpr:
         return None
     return (
-        f"the TPR is {report.tpr.value:.3g} because answers are tied ({100 * tied.fpr:.0f} % of the non-members share "
+        f"the TPR is {report.tpr.value:.3g} because answers are tied ({100 * tied.fpr:.3g} % of the non-members share "
         f"the highest score), and the AUC is {report.attacks['loss'].auc}; set a limit on the AUC (--fail-above-auc) or "
         f"one at --at-fpr {_above(tied.fpr):g}"
     )
