@@ -80,8 +80,8 @@ def answers(
     )
 
 
-def _checked(model: object, values: Any, n: int) -> np.ndarray:
-    """Answers as finite numbers `[n, C]`, or an error that says what the model answered instead."""
+def _checked(model: object, values: Any, n: int, n_before: int = 0) -> np.ndarray:
+    """Answers as finite numbers `[n, C]`, or an error that says what the model answered instead, n_before inputs earlier."""
     name = getattr(model, "__name__", type(model).__name__)
     kind = type(values).__name__
     if isinstance(values, (dict, tuple)) or hasattr(values, "logits"):
@@ -102,7 +102,7 @@ def _checked(model: object, values: Any, n: int) -> np.ndarray:
     if values.ndim != 2 or len(values) != n or values.shape[1] < 2:
         hint = f"; {BINARY}" if values.shape in ((n,), (n, 1)) else ""
         raise InputError(f"{name} must answer with logits [{n}, C] with C ≥ 2, got {list(values.shape)}{hint}")
-    finite(f"answers of {name}", values, "; look at its inputs and weights")
+    finite(f"answers of {name}", values, "; look at its inputs and weights", n_before)
     return values
 
 
@@ -167,9 +167,11 @@ def module_answers(model: torch.nn.Module, inputs: ArrayLike, batch_size: int = 
 
 
 def _joined(model: torch.nn.Module, inputs: ArrayLike, batch_size: int, n: int) -> np.ndarray:
-    return np.concatenate(
-        [_checked(model, _single(output), size) for size, output in module_answers(model, inputs, batch_size)]
-    )
+    parts, done = [], 0
+    for size, output in module_answers(model, inputs, batch_size):
+        parts.append(_checked(model, _single(output), size, done))
+        done += size
+    return np.concatenate(parts)
 
 
 def _single(output: Any) -> Any:
@@ -264,7 +266,8 @@ def _classes(model: object, n_classes: int | None, at_least: bool) -> tuple[np.n
         n_classes = max(n_classes or 0, 2, 1 + int(classes.max()) if classes.dtype.kind in "iu" else len(classes))
     if classes.dtype.kind not in "iu" or classes.min() < 0 or classes.max() >= n_classes:
         raise InputError(
-            f"the model's classes must be integers in 0 … {n_classes - 1}, got {classes.tolist()}; number the labels from 0"
+            f"the model's classes must be integers in 0 … {n_classes - 1}, got {str(classes.tolist()):.200}; number the "
+            "labels from 0 before training, or pass a function of inputs that returns logits, its columns in that order"
         )
     return classes, n_classes
 

@@ -114,10 +114,12 @@ def numbers(name: str, values: ArrayLike, kinds: str = "fiu", hint: str = "") ->
     return array
 
 
-def finite(name: str, values: np.ndarray, hint: str = "") -> None:
-    """A ValueError if numbers are NaN or infinite."""
+def finite(name: str, values: np.ndarray, hint: str = "", n_before: int = 0) -> None:
+    """A ValueError if numbers are NaN or infinite; it says where the first one is, if n_before rows came before these."""
     if not (good := np.isfinite(values)).all():
-        raise InputError(f"{int((~good).sum())} {name} are NaN or infinite{hint}")
+        row, *others = np.argwhere(~good)[0].tolist() or [0]
+        first = ", ".join(map(str, [row + n_before, *others]))
+        raise InputError(f"{int((~good).sum())} {name} are NaN or infinite{hint}; the first at [{first}], counted from 0")
 
 
 def outputs(values: ArrayLike, name: str = "logits") -> tuple[np.ndarray, np.ndarray]:
@@ -168,8 +170,18 @@ def labels_of_images(images: Sized, labels: ArrayLike) -> np.ndarray:
 def zeros_and_ones(name: str, values: ArrayLike, n_dimensions: int, shape: str) -> np.ndarray:
     """Booleans, or numbers that are all 0 or 1, as bool of so many dimensions, or an error. shape: in the error's words."""
     array = as_array(values)
+    if array.dtype.kind == "O" and all(isinstance(value, (bool, np.bool_)) for value in array.ravel()):
+        array = array.astype(bool)
+    if array.ndim == n_dimensions and array.dtype.kind in "OUST":
+        found = sorted({repr(str(value)) for value in array.ravel().tolist()})
+        raise InputTypeError(
+            f"{name} must be {shape} booleans (or 0 and 1), got {', '.join(found[:4])}{', …' * (len(found) > 4)}; compare "
+            f"with the word that means a member, as in {name} == 'yes'"
+        )
     if array.ndim != n_dimensions or array.dtype.kind not in "biuf":
         raise InputTypeError(f"{name} must be {shape} booleans (or 0 and 1), got {array.dtype} {list(array.shape)}")
+    if array.dtype.kind == "f":
+        finite(f"values of {name}", array, "; fill them in, or leave the rows out")
     if not (good := np.isin(array, (0, 1))).all():
         raise InputError(f"{name} must hold nothing but 0 and 1, got {array[~good][0]} among others")
     return array.astype(bool)

@@ -194,7 +194,7 @@ def test_labels_alone_can_fire_and_what_was_not_tested_is_said():
     y = np.where(is_member & (y == 0), 1, y)
     report = audit(y, is_member, logits=z, at_fpr=0.05)
     assert report.status == NOT_COMPARABLE and "labels" in report.warnings[0]
-    assert "No features were given" in report.assumptions[0]
+    assert "It saw no features" in report.assumptions[0]
     same = audit(np.zeros(400, dtype=int), is_member, logits=z, at_fpr=0.05)
     assert "nothing to look at" in same.assumptions[0]
 
@@ -492,8 +492,8 @@ def test_rates_are_rounded_up(rate, text):
 def test_the_summary_says_what_was_not_looked_at(full):
     y, is_member, z = outputs(19)
     text = audit(y, is_member, logits=z, at_fpr=0.05).summary()
-    assert "No features were given" in text and "Not run: quantile regression, shadow classifier, LiRA online" in text
-    assert "No features were given" not in full.summary()
+    assert "It saw no features" in text and "Not run: quantile regression, shadow classifier, LiRA online" in text
+    assert "It saw no features" not in full.summary()
 
 
 Y, M, Z = outputs(18)
@@ -505,18 +505,32 @@ BAD = {
     "named classes": (
         {"model": LogisticRegression().fit(Z, np.array(list("abcd"))[Y]), "inputs": Z},
         ValueError,
-        "classes must be integers",
+        "400 of 400 labels are none of the model's classes, as 3; pass them as the model knows them: 'a', 'b', 'c', 'd'",
     ),
     "a vector": ({"probabilities": P[:, 0]}, ValueError, "labels go up to 3"),
     "too short": ({"logits": Z[:-1]}, ValueError, r"shape \[400, C\]"),
     "NaN": ({"logits": np.where(Z > 5, np.nan, Z)}, ValueError, "NaN or infinite"),
+    "one NaN": (
+        {"probabilities": np.where(np.arange(1600).reshape(400, 4) == 29, np.nan, P)},
+        ValueError,
+        r"1 probabilities are NaN or infinite; the first at \[7, 1\], counted from 0",
+    ),
+    "a NaN of a module": (
+        {"model": torch.nn.Linear(4, 4), "inputs": np.where(np.arange(1600).reshape(400, 4) == 1204, np.nan, Z)},
+        ValueError,
+        r"the first at \[301, 0\], counted from 0",
+    ),
     "text": ({"logits": Z.astype(str)}, TypeError, "must be numbers"),
     "classes": ({"logits": Z[:, :3]}, ValueError, "labels go up to 3"),
     "not summing to one": ({"probabilities": P * 0.9}, ValueError, "must sum to 1 for each example; 400 of 400"),
     "NaN probabilities": ({"probabilities": P * np.nan}, ValueError, "NaN"),
     "negative": ({"probabilities": Z}, ValueError, r"must lie in \[0, 1\]"),
     "floor": ({"probabilities": P, "floor": 0.7}, ValueError, "floor must lie"),
-    "at_fpr": ({"logits": Z, "at_fpr": 0.01}, ValueError, "cannot be supported by 200 non-members.*at least 0.05"),
+    "at_fpr": (
+        {"logits": Z, "at_fpr": 0.01},
+        ValueError,
+        r"cannot be supported by 200 non-members.*settings=Settings\(at_fpr=0.05\).*--at-fpr 0.05,",
+    ),
     "at_fpr 0": ({"logits": Z, "at_fpr": 0}, ValueError, "at_fpr must lie"),
     "confidence": ({"logits": Z, "confidence": 95}, ValueError, "confidence must lie"),
     "delta": ({"logits": Z, "delta": 1}, ValueError, "delta must lie"),
@@ -563,7 +577,15 @@ def test_arguments_that_do_not_fit(name, monkeypatch):
         (Y * 1.0, M, TypeError, "labels must be integers"),
         (Y[:-1], M, ValueError, r"labels must have shape \[400\]"),
         (Y - 1, M, ValueError, "must not be negative"),
-        (Y, M.astype(str), TypeError, "is_member must be"),
+        (Y, M.astype(str), TypeError, "is_member must be .* got 'False', 'True'; compare with the word"),
+        (Y, np.where(M, "yes", "no").tolist(), TypeError, "got 'no', 'yes'; .* is_member == 'yes'"),
+        (
+            Y,
+            np.where(np.arange(400) == 7, np.nan, M),
+            ValueError,
+            r"1 values of is_member are NaN .* first at \[7\], counted",
+        ),
+        (np.where(np.arange(400) % 4 == 0, 1, Y + 1), M, ValueError, "labels count from 1 to 4, .* subtract 1 from"),
         (Y, M * 2, ValueError, "nothing but 0 and 1, got 2"),
         (Y, M | True, ValueError, "400 of 400 are members"),
         (Y, ~M & False, ValueError, "0 of 400 are members"),
@@ -576,7 +598,9 @@ def test_labels_and_memberships_that_do_not_fit(labels, is_member, error, messag
 
 
 def test_memberships_may_be_numbers():
-    assert audit(Y, M.astype(int), logits=Z, at_fpr=0.1) == audit(Y, M, logits=Z, at_fpr=0.1)
+    expected = audit(Y, M, logits=Z, at_fpr=0.1)
+    for given in (M.astype(int), M.astype(float), M.astype(object), pd.Series(M, dtype="boolean")):
+        assert audit(Y, given, logits=Z, at_fpr=0.1) == expected
 
 
 # ---- the report
@@ -705,7 +729,7 @@ def test_shadows_from_a_file_and_strict(tmp_path, capsys):
     assert main([path, "--at-fpr", "0.05", "--fail-above-tpr", "0.1"]) == 1
     assert "LiRA online" in capsys.readouterr().out
     shifted = save(tmp_path / "b.npz", features=np.where(M, 1.0, 0.0) + np.random.default_rng(0).normal(size=400))
-    assert main([shifted, "--at-fpr", "0.05", "--fail-above-tpr", "0.9"]) == 0
+    assert main([shifted, "--at-fpr", "0.05"]) == 0
     assert "WARNING" in capsys.readouterr().out
     assert main([shifted, "--at-fpr", "0.05", "--fail-above-tpr", "0.9", "--strict"]) == 2
     assert main([shifted, "--at-fpr", "0.05", "--strict"]) == 2, "without a gate, too"

@@ -25,7 +25,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays as drawn_arrays
 
-from mia_helpers.audit import command, files, load, main, tables
+from mia_helpers.audit import Settings, audit, command, files, load, main, tables
 from mia_helpers.inputs import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -96,7 +96,9 @@ def answers_of_somebody(draw):
 def as_table(arrays, columns):
     table = {"label": arrays["labels"], "is_member": arrays["is_member"]}
     for array, letter in (("probabilities", "p"), ("logits", "z")):
-        table |= {f"{letter}_{i}": values for i, values in reversed(list(enumerate(arrays.get(array, np.empty((0, 0))).T)))}
+        answers = arrays.get(array, np.empty((0, 0))).T
+        places = list(enumerate(answers, start=len(answers) == 1))  # one column alone is class 1's
+        table |= {f"{letter}_{i}": values for i, values in reversed(places)}
     table |= {name: arrays[name] for name in ("group", "person") if name in arrays}
     return pd.DataFrame(table | dict(zip(columns, arrays["features"].T if columns else [])))
 
@@ -198,6 +200,27 @@ def test_arrays_as_other_programs_write_them(tmp_path):
     assert load(tmp_path / "no suffix").keys() == {"labels", "is_member", "logits"}
 
 
+def test_whole_numbers_may_be_written_as_programs_write_them_after_a_gap(tmp_path):
+    for form, write in (("csv", in_csv), ("parquet", in_parquet)):
+        write(tmp_path / f"a.{form}", label=Y * 1.0, is_member=M * 1.0)
+        arrays = load(tmp_path / f"a.{form}")
+        assert arrays["labels"].dtype == np.int64 and (arrays["labels"] == Y).all() and (arrays["is_member"] == M).all()
+
+
+def test_class_1_alone_is_enough_for_two_classes_and_class_0_alone_is_not(tmp_path, capsys):
+    y, p = Y % 2, np.random.default_rng(0).uniform(0.01, 0.99, N)
+    one, two = tmp_path / "one.csv", tmp_path / "two.csv"
+    pd.DataFrame({"label": y, "is_member": M, "p_1": p}).to_csv(one, index=False)
+    pd.DataFrame({"label": y, "is_member": M, "p_0": 1 - p, "p_1": p}).to_csv(two, index=False)
+    reports = [audit(**load(path), settings=Settings(at_fpr=0.1)) for path in (one, two)]
+    for name in ("gap", "loss", "hinge"):
+        assert reports[0].attacks[name].auc.value == pytest.approx(reports[1].attacks[name].auc.value, abs=1e-9)
+    for letter in "pz":
+        pd.DataFrame({"label": y, "is_member": M, f"{letter}_0": p}).to_csv(one, index=False)
+        assert main([str(one), "--at-fpr", "0.1"]) == 2
+        assert f"has {letter}_0 alone, class 0's; for two classes give both" in capsys.readouterr().err
+
+
 def test_names_and_places_are_checked_in_a_csv_longer_than_one_piece(tmp_path, monkeypatch):
     monkeypatch.setattr(tables, "VALUES_AT_ONCE", 50)
     in_csv(tmp_path / "a.csv", group=Y)
@@ -207,12 +230,12 @@ def test_names_and_places_are_checked_in_a_csv_longer_than_one_piece(tmp_path, m
         ({"group": gap("a")}, "group"),
     ):
         in_csv(tmp_path / "a.csv", **changed)
-        with pytest.raises(InputError, match=f"column {column}, row 301: the value is missing"):
+        with pytest.raises(InputError, match=f"column {column}, row 300 .*: the value is missing"):
             load(tmp_path / "a.csv")
 
 
 def gap(value):
-    """A column of one value that is missing in row 301."""
+    """A column of one value that is missing in row 300."""
     return [None if i == 300 else value for i in range(N)]
 
 
@@ -433,26 +456,33 @@ CSV = {
     "x_": (columns(z_3="x_"), "does not know: 'x_'"),
     "references": (columns(z_3="shadow_logits"), "does not know: 'shadow_logits'"),
     "escape codes": (columns(z_3="\x1b[2J\nerror: no"), r"does not know: '\\x1b\[2J\\nerror: no'"),
-    "semicolons": (lambda p: TABLE.to_csv(p, index=False, sep=";"), "does not know: 'label;is_member"),
-    "short row": (csv_line("1,True,0.5"), "row 300: 3 values under a header of 6"),
-    "long row": (csv_line("1,True,1,1,1,1,1"), "row 300: 7 values"),
-    "blank line": (csv_line(""), "row 300: 0 values"),
-    "word": (csv_line("1,True,1,many,1,1"), "column z_1, row 300: expected a number, got 'many'"),
+    "tabs": (lambda p: TABLE.to_csv(p, index=False, sep="\t"), r"seems to be separated by '\\t', not by commas"),
+    "named classes": (csv_line("cat,True,1,1,1,1"), "expected a whole number, got 'cat'; number the classes from 0"),
+    "nan as a label": (csv_line("nan,True,1,1,1,1"), "column label, row 299 .*: the value is missing"),
+    "NA as a member": (csv_line("1,NA,1,1,1,1"), "column is_member, row 299 .*: the value is missing"),
+    "semicolons": (lambda p: TABLE.to_csv(p, index=False, sep=";"), "seems to be separated by ';', not by commas"),
+    "short row": (csv_line("1,True,0.5"), r"row 299 \(counted from 0, after the header\): 3 values under a header of 6"),
+    "long row": (csv_line("1,True,1,1,1,1,1"), "row 299 .*: 7 values"),
+    "blank line": (csv_line(""), "row 299 .*: 0 values"),
+    "word": (csv_line("1,True,1,many,1,1"), "column z_1, row 299 .*: expected a number, got 'many'"),
     "control characters": (csv_line("1,True,1,\x1b[31m,1,1"), r"got '\\x1b\[31m'"),
     "zero character": (csv_line("1,True,1,\0,1,1"), r"got '\\x00'"),
-    "half a label": (csv_line("1.5,True,1,1,1,1"), "column label, row 300: expected a whole number, got '1.5'"),
+    "half a label": (csv_line("1.5,True,1,1,1,1"), "column label, row 299 .*: expected a whole number, got '1.5'"),
     "large label": (csv_line(f"{10**30},True,1,1,1,1"), "expected a whole number"),
     "label of many digits": (csv_line(f"{'9' * 9999},True,1,1,1,1"), "expected a whole number, got '9{40}'"),
-    "perhaps": (csv_line("1,perhaps,1,1,1,1"), "column is_member, row 300: expected 0, 1, true or false, got 'perhaps'"),
+    "perhaps": (csv_line("1,perhaps,1,1,1,1"), "column is_member, row 299 .*: expected 0, 1, true or false, got 'perhaps'"),
     "2": (csv_line("1,2,1,1,1,1"), "expected 0, 1, true or false, got '2'"),
-    "missing number": (lambda p: in_csv(p, z_1=gap(0.5)), "column z_1, row 301: the value is missing"),
-    "nan": (csv_line("1,True,1,nan,1,1"), "column z_1, row 300: the value is missing"),
+    "missing number": (lambda p: in_csv(p, z_1=gap(0.5)), "column z_1, row 300 .*: the value is missing"),
+    "nan": (csv_line("1,True,1,nan,1,1"), "column z_1, row 299 .*: the value is missing"),
     "infinite": (csv_line("1,True,1,inf,1,1"), "1 logits are NaN or infinite"),
-    "missing label": (lambda p: in_csv(p, label=pd.array(gap(1), "Int64")), "column label, row 301: the value is missing"),
-    "missing member": (lambda p: in_csv(p, is_member=gap(True)), "column is_member, row 301: the value is missing"),
-    "missing group": (lambda p: in_csv(p, group=gap("a")), "column group, row 301: the value is missing"),
-    "missing feature": (lambda p: in_csv(p, x_age=gap(3.5)), "column x_age, row 301: the value is missing"),
-    "zero in a group": (lambda p: in_csv(p, group=["a\0"] * N), "column group, row 1: a name with a zero"),
+    "missing label": (
+        lambda p: in_csv(p, label=pd.array(gap(1), "Int64")),
+        "column label, row 300 .*: the value is missing",
+    ),
+    "missing member": (lambda p: in_csv(p, is_member=gap(True)), "column is_member, row 300 .*: the value is missing"),
+    "missing group": (lambda p: in_csv(p, group=gap("a")), "column group, row 300 .*: the value is missing"),
+    "missing feature": (lambda p: in_csv(p, x_age=gap(3.5)), "column x_age, row 300 .*: the value is missing"),
+    "zero in a group": (lambda p: in_csv(p, group=["a\0"] * N), "column group, row 0 .*: a name with a zero"),
     "open quote": (csv_line('1,True,1,1,1,"1'), "not CSV in UTF-8"),
     "text behind a quote": (csv_line('1,True,1,1,1,"1"2'), "not CSV in UTF-8"),
     "latin 1": (lambda p: p.write_bytes(TABLE.assign(group="é").to_csv(index=False).encode("latin1")), "not CSV in UTF-8"),
@@ -474,18 +504,18 @@ PARQUET = {
     "index": (lambda p: (pytest.importorskip("pyarrow"), TABLE[Y > 0].to_parquet(p)), "does not know: '__index_level_0__'"),
     "no label": (lambda p: in_parquet(p, TABLE.drop(columns="label")), "lacks columns label"),
     "gap": (lambda p: in_parquet(p, TABLE.drop(columns="z_0")), "lacks column z_0"),
-    "missing number": (lambda p: in_parquet(p, z_1=gap(0.5)), "column z_1, row 301: the value is missing"),
+    "missing number": (lambda p: in_parquet(p, z_1=gap(0.5)), "column z_1, row 300 .*: the value is missing"),
     "missing whole": (
         lambda p: in_parquet(p, label=pd.array(gap(1), "Int64")),
-        "column label, row 301: the value is missing",
+        "column label, row 300 .*: the value is missing",
     ),
-    "missing member": (lambda p: in_parquet(p, is_member=gap(True)), "column is_member, row 301: the value is missing"),
-    "missing group": (lambda p: in_parquet(p, group=gap("a")), "column group, row 301: the value is missing"),
-    "blank group": (lambda p: in_parquet(p, group=[" "] * N), "column group, row 1: the value is missing"),
+    "missing member": (lambda p: in_parquet(p, is_member=gap(True)), "column is_member, row 300 .*: the value is missing"),
+    "missing group": (lambda p: in_parquet(p, group=gap("a")), "column group, row 300 .*: the value is missing"),
+    "blank group": (lambda p: in_parquet(p, group=[" "] * N), "column group, row 0 .*: the value is missing"),
     "label of text": (lambda p: in_parquet(p, label="1"), "column label: expected numbers, got .*string"),
-    "broken label": (lambda p: in_parquet(p, label=Y + 0.0), "labels must be integers, got float64"),
+    "broken label": (lambda p: in_parquet(p, label=Y + 0.5), "labels must be integers, got float64"),
     "member 2": (lambda p: in_parquet(p, is_member=Y), "is_member must hold nothing but 0 and 1"),
-    "perhaps": (lambda p: in_parquet(p, is_member="perhaps"), "row 1: expected 0, 1, true or false, got 'perhaps'"),
+    "perhaps": (lambda p: in_parquet(p, is_member="perhaps"), "row 0 .*: expected 0, 1, true or false, got 'perhaps'"),
     "dates": (lambda p: in_parquet(p, x_day=pd.Timestamp("2020-01-01")), "column x_day: expected numbers, got timestamp"),
     "lists": (nested_parquet, "column group: expected numbers, got list"),
     "objects": (lambda p: in_parquet(p, group=[pickle.dumps({})] * N), "column group: expected numbers, got binary"),

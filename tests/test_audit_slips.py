@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 import torch
 from scipy.special import expit, softmax
-from sklearn.linear_model import LogisticRegression
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from test_audit import audit, outputs, with_shadows
 
 from mia_helpers import masks
@@ -221,6 +222,13 @@ WORDS = {
         InputError,
         r"no member has label 1, so .* numpy.insert\(probabilities, 1, 0.0, axis=-1\)",
     ),
+    "a class that no member has, and logits": (
+        np.where(M & (Y == 1), 0, Y),
+        {"logits": Z[:, :3]},
+        InputError,
+        r"numpy.insert\(logits, 1, -numpy.inf, axis=-1\)",
+    ),
+    "labels from 1": (Y + 1, {"logits": Z}, InputError, "labels count from 1 to 4, .*: subtract 1 from the labels"),
     "an estimator as fit": (
         Y,
         {"logits": Z, "inputs": Z, "fit": LogisticRegression()},
@@ -266,6 +274,59 @@ def test_a_clear_line(name):
     assert len(str(caught.value)) < 400
 
 
+def test_a_column_that_is_put_in_as_advised_is_never_chosen():
+    """Of logits 0 would be a high one: the class that no member has would be taken for likely."""
+    y, is_member, z = leaking(9)
+    keep = y != 1
+    y, is_member, z = np.where(y[keep] > 1, y[keep], 0), is_member[keep], z[keep][:, [0, 2, 3]]
+    y[np.flatnonzero(~is_member)[:5]] = 1
+    with_column = audit(y, is_member, logits=np.insert(z, 1, -np.inf, axis=-1), at_fpr=0.05)
+    p = audit(y, is_member, probabilities=np.insert(softmax(z, 1), 1, 0.0, axis=-1), at_fpr=0.05)
+    assert with_column.accuracy == p.accuracy and with_column.accuracy["members"].value > 0.6
+
+
+@pytest.mark.parametrize("kind", ["names", "truths", "whole floats"])
+def test_a_model_of_names_is_asked_by_its_names(kind):
+    """Not by their places in some other order: the report is that of the same model with numbers."""
+    y, is_member, z = leaking(10)
+    y, names = y % 2, {"names": ["zebra", "ape"], "truths": [True, False], "whole floats": [1.0, 0.0]}[kind]
+    named = np.array(names)[y]
+    for model in (LogisticRegression(C=100), RidgeClassifier()):
+        by_name = model.fit(z[is_member], named[is_member])
+        found = audit(named, is_member, model=by_name, inputs=z, at_fpr=0.05)
+        numbers = np.searchsorted(by_name.classes_, named)
+        expected = audit(numbers, is_member, model=clone(model).fit(z[is_member], numbers[is_member]), inputs=z, at_fpr=0.05)
+        assert found == expected and found.accuracy["members"].value > 0.6
+        assert audit(pd.Series(named), is_member, model=by_name, inputs=z, at_fpr=0.05) == expected
+    with pytest.raises(InputError, match="300 of 600 labels are none of the model's classes, as 'other'"):
+        audit(np.where(np.arange(600) < 300, "other", named.astype(object)), is_member, model=by_name, inputs=z, at_fpr=0.05)
+
+
+def test_reference_models_of_a_model_of_names_learn_its_numbers():
+    y, is_member, z = leaking(11, 200)
+    named = np.array(["b", "d", "a", "c"])[y]
+    seen = []
+
+    def fit(inputs, labels, seed):
+        seen.append(set(labels.tolist()))
+        return LogisticRegression(C=100).fit(inputs, labels)
+
+    model = LogisticRegression(C=100).fit(z[is_member], named[is_member])
+    report = audit(named, is_member, model=model, inputs=z, fit=fit, n_shadows=4, n_jobs=1, at_fpr=0.1)
+    assert report.n_shadows == 4 and seen == [{0, 1, 2, 3}] * 4 and not report.slips
+    with pytest.raises(InputError, match="classes must be integers in 0 … 3, got .* that returns logits"):
+        audit(
+            named,
+            is_member,
+            model=model,
+            inputs=z,
+            n_shadows=2,
+            n_jobs=1,
+            at_fpr=0.1,
+            fit=lambda x, y, seed: LogisticRegression().fit(x, np.array(list("abcd"))[y]),
+        )
+
+
 def test_a_fit_that_wants_a_dataframe_gets_one():
     y, is_member, z = leaking(5, 200)
     frame = pd.DataFrame({"a": z[:, 0], "b": z[:, 1], "kind": np.where(z[:, 2] > 0, "x", "y")}, index=range(100, 300))
@@ -280,19 +341,19 @@ def test_a_fit_that_wants_a_dataframe_gets_one():
 
     report = audit(y, is_member, logits=z, inputs=frame, fit=fit, n_shadows=3, n_jobs=1, at_fpr=0.1)
     assert kinds == [("DataFrame", ["a", "b", "kind"], True, True)] * 3 and report.n_shadows == 3
-    assert "No features were given" in report.assumptions[0]  # the column of text is none
+    assert "saw labels, features." in report.assumptions[0]  # the column of text is one of them
 
 
 def test_inputs_with_missing_values_or_of_text_are_no_reason_to_stop():
     y, is_member, z = leaking(6)
     holes = np.where(np.random.default_rng(0).random(z.shape) < 0.1, np.nan, z)
     report = audit(y, is_member, model=lambda x: np.nan_to_num(x), inputs=holes, at_fpr=0.05)
-    assert "features" in report.assumptions[0] and report.status in (EVIDENCE, NOT_COMPARABLE)
+    assert "saw labels, features." in report.assumptions[0] and report.status in (EVIDENCE, NOT_COMPARABLE)
     texts = np.array([" ".join(map(str, row)) for row in z])
     report = audit(
         y, is_member, model=lambda x: np.array([line.split() for line in x], dtype=float), inputs=texts, at_fpr=0.05
     )
-    assert "No features were given" in report.assumptions[0]
+    assert "saw labels, features." in report.assumptions[0]
 
 
 def test_noise_is_still_no_evidence():

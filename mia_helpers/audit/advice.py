@@ -27,8 +27,9 @@ def _evidence(report: AuditReport) -> list[str]:
     inside, outside = (share.value for share in report.accuracy.values())
     found = [
         "Agree with those who answer for the data how much leakage is acceptable, and write the limit down before the next "
-        "audit: --fail-above-tpr then stops a release above it.",
-        f"First make the model remember less (the accuracy is {shown(inside)} on members, {shown(outside)} on others): stop "
+        "audit: --fail-above-tpr, or report.exceeds(limit) in Python, then stops a release above it.",
+        f"First make the model remember less (the accuracy is {shown(inside)} on members, {shown(outside)} on others): give "
+        "trees less depth and larger leaves, stop "
         "training earlier, regularise more, augment, remove records that occur twice. This costs least.",
         "Then let it say less: labels without probabilities. This hides a part of the leak and does not end it, since there "
         "are attacks with labels only. Rounding the probabilities hides next to nothing.",
@@ -70,7 +71,7 @@ def _not_comparable(report: AuditReport) -> list[str]:
             "your own.",
         ]
     failed = [c for c in report.controls if not c.passed and c.name.startswith("blind")]
-    worst = max(failed, key=lambda c: c.auc.value, default=None)
+    worst = max(failed, key=lambda c: abs(c.auc.value - 0.5), default=None)
     clue = f" The clearest sign is the control “{worst.name}” (AUC {shown(worst.auc)})." if worst else ""
     return [
         "Quote no figure of this report, neither as a leak nor as its absence.",
@@ -106,7 +107,8 @@ def one_person(report: AuditReport, example: Exposed) -> str:
     )
     return (
         f"For one person: {report.as_high(example)} non-members score as high as the most exposed member (position "
-        f"{example.index:,}). If such a score counted as proof, {wrong}. How many of the accused were members depends on "
+        f"{example.index}, counted from 0). If such a score counted as proof, {wrong}. How many of the accused were members "
+        "depends on "
         "how many of those asked about were."
     )
 

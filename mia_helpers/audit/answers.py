@@ -34,6 +34,36 @@ class Answers:
     notes: list[str] = field(default_factory=list)
 
 
+class _Numbered:
+    """A classifier whose classes are numbered as `classes_` lists them; in all else it is the model."""
+
+    def __init__(self, model: Any):
+        self._model, self.classes_ = model, np.arange(len(model.classes_))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+
+def numbered(labels: ArrayLike, model: object) -> tuple[ArrayLike, object]:
+    """Labels as numbers, and the model with its classes numbered alike, where the model's `classes_` are no integers.
+
+    A model that was trained on names is asked by these names: column i is `classes_[i]`, and so label i.
+
+    Raises:
+        InputError: a label that is none of the model's classes.
+    """
+    classes, given = getattr(model, "classes_", None), as_array(labels)
+    if classes is None or np.asarray(classes).dtype.kind in "iu" or np.ndim(classes) != 1 or given.ndim != 1:
+        return labels, model
+    places = {name: i for i, name in enumerate(np.asarray(classes).tolist())}
+    if unknown := [value for value in given.tolist() if value not in places]:
+        raise InputError(
+            f"{len(unknown)} of {len(given)} labels are none of the model's classes, as {unknown[0]!r}; pass "
+            f"them as the model knows them: {', '.join(map(repr, [*places][:6]))}{', …' if len(places) > 6 else ''}"
+        )
+    return np.array([places[value] for value in given.tolist()], dtype=np.int64), _Numbered(model)
+
+
 def target_answers(
     logits: ArrayLike | None,
     probabilities: ArrayLike | None,
@@ -160,11 +190,14 @@ def _outputs(
         raise InputError(f"{name} must have shape {shape} with C ≥ 2, got {list(values.shape)}")
     if top >= (n_columns := values.shape[-1]):
         hint = "number the classes from 0"
+        if y is not None and y.min() == 1 and top == n_columns:
+            raise InputError(f"labels count from 1 to {top}, the columns of {name} from 0: subtract 1 from the labels")
         unseen = [] if y is None or is_member is None else sorted(set(range(top + 1)) - set(np.unique(y[is_member])))
         if unseen and top + 1 - len(unseen) == n_columns:
+            never = "0.0" if name.endswith(PROBABILITIES) else "-numpy.inf"
             hint = (
                 f"no member has label {', '.join(map(str, unseen))}, so a classifier trained on them has no column for "
-                f"it; put one in, for instance with numpy.insert({name}, {unseen[0]}, 0.0, axis=-1)"
+                f"it; put one in, for instance with numpy.insert({name}, {unseen[0]}, {never}, axis=-1)"
             )
         raise InputError(f"{name} have {n_columns} classes, but labels go up to {top}; {hint}")
     return values
@@ -190,7 +223,8 @@ def _checked_probabilities(name: str, p: np.ndarray) -> np.ndarray:
         raise InputError(
             f"{name} must sum to 1 for each example; {int(off.sum())} of {off.size} do not, one sums to "
             f"{sums[off].flat[0]:.4g}. If they were rounded or cut, pass {name.replace(PROBABILITIES, LOGITS)}="
-            f"mia_helpers.masks.to_logits(p, floor), with half a unit of the last place as floor"
+            f"mia_helpers.masks.to_logits(p, floor), with half a unit of the last place as floor (0.005 for two digits); in "
+            f"a table, columns z_… = log(max(p, floor))"
         )
     return p
 

@@ -1,7 +1,7 @@
 """The command line: `mia-audit outputs.npz --strict --fail-above-tpr 0.05`, a gate for CI.
 
-Exit code 0 (not above the gate, or no gate), 1 (above it), 2 (input that it cannot use: one line says why) or 3 (a mistake
-in the audit itself: a traceback, and no verdict).
+Exit code 0 (not above the gate, or no gate), 1 (above it), 2 (input that it cannot use, or a gate that it cannot decide: one
+line says why) or 3 (a mistake in the audit itself: a traceback, and no verdict).
 """
 
 import argparse
@@ -11,7 +11,7 @@ import traceback
 from pathlib import Path
 
 from mia_helpers.audit.files import ARRAYS, MAX_BYTES, OF_REFERENCES, load
-from mia_helpers.audit.report import NOT_COMPARABLE
+from mia_helpers.audit.report import NOT_COMPARABLE, AuditReport
 from mia_helpers.audit.run import audit
 from mia_helpers.audit.settings import References, Settings
 from mia_helpers.inputs import InputError
@@ -30,8 +30,8 @@ person and x_<name> (features): no reference models in these two"""
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit code.
 
-    0 below the gate, 1 above it, 2 for input that cannot be used, 3 for a mistake in the audit itself, after its traceback:
-    not 1, with which Python would end, since that says "above".
+    0 below the gate, 1 above it, 2 for input that cannot be used and for a gate that is undecided, 3 for a mistake in the
+    audit itself, after its traceback: not 1, with which Python would end, since that says "above".
     """
     options = _parser().parse_args(arguments)
     try:
@@ -50,8 +50,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=called,
         description="Audit a model's answers for membership leakage.",
-        epilog="Exit code: 0 below the gate (or no gate), 1 above it, 2 for input that cannot be used, 3 for a "
-        "mistake in the audit itself.",
+        epilog="Exit code: 0 below the gate (or no gate), 1 above it, 2 for input that cannot be used or a gate that is "
+        "undecided (not comparable, tied answers), 3 for a mistake in the audit itself.",
     )
     parser.add_argument("file", help=INPUT)
     parser.add_argument(
@@ -60,7 +60,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="RATE",
         help="exit with 1 if the strongest attack's true-positive rate is above this",
     )
-    parser.add_argument("--at-fpr", type=float, default=0.01, metavar="RATE", help="… at this false-positive rate (0.01)")
+    parser.add_argument(
+        "--fail-above-auc",
+        type=float,
+        metavar="AUC",
+        help="exit with 1 if the largest AUC is above this; also for models whose answers are tied, as trees' are",
+    )
+    parser.add_argument("--at-fpr", type=float, default=0.01, metavar="RATE", help="the TPR is that at this FPR (0.01)")
     parser.add_argument(
         "--strict",
         action="store_true",
@@ -85,6 +91,8 @@ def _checked(options: argparse.Namespace) -> int:
     """Audit the file, write and print what was asked for; the exit code."""
     if options.fail_above_tpr is not None and not 0 <= options.fail_above_tpr <= 1:
         raise InputError(f"--fail-above-tpr must lie in [0, 1], got {options.fail_above_tpr:g}")
+    if options.fail_above_auc is not None and not 0.5 <= options.fail_above_auc <= 1:
+        raise InputError(f"--fail-above-auc must lie in [0.5, 1], got {options.fail_above_auc:g}")
     if not 0 < options.max_gb <= 2**20:
         raise InputError(f"--max-gb must be positive and at most {2**20}, got {options.max_gb:g}")
     files = {kind: Path(file) for kind in WRITTEN if (file := getattr(options, kind)) is not None}
@@ -100,10 +108,20 @@ def _checked(options: argparse.Namespace) -> int:
     if options.strict and report.status == NOT_COMPARABLE:
         print('error: the audit says "not comparable" (--strict)', file=sys.stderr)
         return 2
-    if options.fail_above_tpr is None:
-        return 0
-    print(report.gate(options.fail_above_tpr))
-    return int(report.exceeds(options.fail_above_tpr))
+    return _gates(report, options.fail_above_tpr, options.fail_above_auc)
+
+
+def _gates(report: AuditReport, tpr_limit: float | None, auc_limit: float | None) -> int:
+    """Print what each gate that was asked for says; the exit code: one that is shut counts before one that is undecided."""
+    lines = [] if tpr_limit is None else [report.gate(tpr_limit)]
+    lines += [] if auc_limit is None else [report.gate_auc(auc_limit)]
+    print(*lines, sep="\n", end="\n" * bool(lines))
+    if any(line.startswith("gate SHUT") for line in lines):
+        return 1
+    if any(line.startswith("gate undecided") for line in lines):
+        print("error: a gate is undecided, which is not open", file=sys.stderr)
+        return 2
+    return 0
 
 
 def _can_be_written(source: Path, files: list[Path]) -> None:

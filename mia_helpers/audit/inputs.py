@@ -3,8 +3,6 @@
 NumPy side. The checks that are not about audits alone are in `mia_helpers.inputs`.
 """
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -94,20 +92,4 @@ def checked_features(features: ArrayLike | None, n: int) -> np.ndarray | None:
         raise InputError(f"features must have shape [{n}, …], got {list(values.shape)}")
     values = values.reshape(n, -1)
     finite("features", values, "; fill in what is missing, and add a column that says where")
-    return values
-
-
-def described_by(inputs: Any, n: int) -> np.ndarray | None:
-    """A model's inputs as finite numbers `[N, F]`; None if there are none, or some are no numbers (text, sparse matrices).
-
-    A missing value, which a model may know to handle, is 0, with a column that says so.
-    """
-    if inputs is None or hasattr(inputs, "tocsr"):
-        return None
-    values = as_array(inputs)
-    if values.dtype.kind not in "biuf" or values.ndim == 0 or len(values) != n or values.size == 0:
-        return None
-    values = values.reshape(n, -1)
-    if (bad := ~np.isfinite(values)).any():
-        values = np.concatenate([np.where(bad, 0, values), bad[:, bad.any(0)]], axis=1)
     return values

@@ -45,7 +45,7 @@ def sections(report: AuditReport) -> list[Section]:
         _slices(report),
         Section(
             EXPOSED,
-            header=("position", "label", "score", "non-members that score as high"),
+            header=("position (from 0)", "label", "score", "non-members that score as high"),
             rows=tuple((f"{x.index}", f"{x.label}", f"{x.score:.4g}", report.as_high(x)) for x in report.exposed),
             note="These are records of the training data: show them only to those who may see that.",
         ),

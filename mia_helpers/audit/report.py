@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mia_helpers.audit.examples import Examples
+from mia_helpers.audit.gates import Ties, why_undecided
 from mia_helpers.audit.schema import (
     EVIDENCE,
     JSON_SCHEMA,
@@ -20,6 +21,7 @@ from mia_helpers.audit.schema import (
     ONE_RUN,
     SCHEMA_VERSION,
 )
+from mia_helpers.inputs import InputError
 from mia_helpers.metrics import AttackReport, Estimate
 
 if TYPE_CHECKING:
@@ -63,8 +65,8 @@ class Slice:
 class Exposed:
     """A member that the strongest attack finds.
 
-    Its position in the input, its label and score (in that attack's own units), and the share of non-members that score at
-    least as high (what accusing it would cost in false positives).
+    Its position in the input, counted from 0, its label and score (in that attack's own units), and the share of non-members
+    that score at least as high (what accusing it would cost in false positives).
     """
 
     index: int
@@ -78,7 +80,7 @@ class Control:
     """A measurement that must come out at chance (AUC 0.5) if the audit is to mean anything.
 
     `passed`: the interval contains 0.5; for blind classifiers and blind models, which can be below 0.5 by an artefact of
-    cross-validation, it does not lie above 0.5.
+    cross-validation, it does not lie above 0.5, nor, for trees that see features, below 0.4.
     """
 
     name: str
@@ -131,6 +133,7 @@ class AuditReport:
             controls: see their classes.
         warnings: what spoils the figures, one sentence each. assumptions: what they rest on.
         advice: what to do now. checklist: what to check before "no evidence" is believed; empty for other results.
+        ties: attack -> the equal scores, if any, because of which no threshold has just `at_fpr`.
         material: for `scores` and the pictures. images: of the most exposed members, `[K, H, W]` or `[K, H, W, 3]` in
             [0, 1]; None if the inputs are no images. Neither is in the JSON, nor compared.
     """
@@ -162,11 +165,13 @@ class AuditReport:
     assumptions: list[str] = field(repr=False)
     advice: list[str] = field(default_factory=list)
     checklist: list[str] = field(default_factory=list)
+    ties: dict[str, Ties] = field(default_factory=dict, repr=False)
     material: Material | None = field(default=None, compare=False)
     images: np.ndarray | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:
-        return f"<AuditReport: {self.status}, {len(self.attacks)} attacks, strongest {self.strongest}>"
+        what = f"{self.status}, {len(self.attacks)} attacks, strongest {self.strongest}"
+        return f"<AuditReport: {what}; print .summary(), save .to_html()>"
 
     @property
     def tpr(self) -> Estimate:
@@ -192,9 +197,9 @@ class AuditReport:
     def scores(self) -> "pd.DataFrame":
         """What each attack says about each record: a new data frame, one row for each record in the input's order.
 
-        Columns: `index` (position in the input), `label`, `is_member`, each attack's score in its own units (higher: more
-        likely a member), and for each attack "…: non-members at or above", the share of non-members' records that score at
-        least as high, which can be compared between attacks. `person` numbers the people, if the audit was given any, in
+        Columns: `index` (position in the input, from 0), `label`, `is_member`, each attack's score in its own units (higher:
+        more likely a member), and for each attack "…: non-members at or above", the share of non-members' records that score
+        at least as high, which can be compared between attacks. `person` numbers the people, if the audit was given any, in
         the order of their sorted names; the report's own figures are about a person's mean score.
 
         Raises:
@@ -222,11 +227,30 @@ class AuditReport:
         would never open for them.
 
         Raises:
-            ValueError: the limit is not a rate.
+            ValueError: the limit is not a rate; or the gate is undecided, as `gates.why_undecided` says: the report is "not
+                comparable", or the rate is small only because answers are tied.
         """
         if not 0 <= tpr_limit <= 1:
             raise ValueError(f"the limit must be a true-positive rate in [0, 1], got {tpr_limit}")
+        if why := self.undecided(tpr_limit):
+            raise InputError(f"the gate is undecided: {why}")
         return self.tpr.value > tpr_limit
+
+    def undecided(self, tpr_limit: float) -> str | None:
+        """Why a gate at `tpr_limit` must neither open nor shut, in half a sentence; None if it may."""
+        return why_undecided(self, tpr_limit)
+
+    def exceeds_auc(self, auc_limit: float) -> bool:
+        """As `exceeds`, with a limit on the largest AUC of all attacks, the value itself: a gate that ties do not mislead.
+
+        Raises:
+            ValueError: the limit is no AUC from 0.5 to 1; or the report is "not comparable".
+        """
+        if not 0.5 <= auc_limit <= 1:
+            raise InputError(f"the limit must be an AUC in [0.5, 1], got {auc_limit}")
+        if self.status == NOT_COMPARABLE:
+            raise InputError(f"the gate is undecided: {why_undecided(self, 1)}")
+        return max(attack.auc.value for attack in self.attacks.values()) > auc_limit
 
     def to_dict(self) -> dict:
         """The report as plain dictionaries, lists, numbers and strings, after `JSON_SCHEMA`."""
@@ -284,11 +308,25 @@ class AuditReport:
 
     def gate(self, tpr_limit: float) -> str:
         """What a gate at `tpr_limit` says, in one line; `exceeds` decides."""
+        if why := self.undecided(tpr_limit):
+            return f"gate undecided: {why}"
         shut, rate = self.exceeds(tpr_limit), shown(self.tpr.value, self.at_fpr)
         exact = "" if (float(rate) > tpr_limit) == shut else f" (unrounded {self.tpr.value:.6g})"
         return (
             f"gate {'SHUT' if shut else 'open'}: TPR {rate}{exact} at {percent(self.at_fpr)} FPR, "
             f"{'above' if shut else 'not above'} {tpr_limit:g}"
+        )
+
+    def gate_auc(self, auc_limit: float) -> str:
+        """What a gate at `auc_limit` says, in one line; `exceeds_auc` decides."""
+        if self.status == NOT_COMPARABLE:
+            return f"gate undecided: {why_undecided(self, 1)}"
+        name = max(self.attacks, key=lambda name: self.attacks[name].auc.value)
+        shut, value = self.exceeds_auc(auc_limit), self.attacks[name].auc.value
+        exact = "" if (float(shown(value)) > auc_limit) == shut else f" (unrounded {value:.6g})"
+        return (
+            f"gate {'SHUT' if shut else 'open'}: AUC {shown(value)}{exact} ({name}), "
+            f"{'above' if shut else 'not above'} {auc_limit:g}"
         )
 
     # `page` knows the report's parts, so the report imports it late.

@@ -7,6 +7,8 @@ All statements of a report hold together with probability `confidence`: each int
 same index in the same order; others are refused. Results do not depend on the order of the examples.
 """
 
+from __future__ import annotations  # so that help(audit) says ArrayLike and not all that this stands for
+
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -17,8 +19,9 @@ from numpy.typing import ArrayLike
 from scipy.stats import binomtest
 
 from mia_helpers.attacks import Attack, covered
-from mia_helpers.audit import advice, controls, measuring, scoring, slips, words
-from mia_helpers.audit.answers import Asker, checked_bank, target_answers
+from mia_helpers.audit import advice, controls, copies, gates, likeness, measuring, scoring, slips, words
+from mia_helpers.audit.answers import Asker, checked_bank, numbered, target_answers
+from mia_helpers.audit.describing import Described, described
 from mia_helpers.audit.examples import Examples, draw, each
 from mia_helpers.audit.inputs import (
     checked_features,
@@ -26,7 +29,6 @@ from mia_helpers.audit.inputs import (
     checked_labels,
     checked_memberships,
     checked_people,
-    described_by,
     one_index,
 )
 from mia_helpers.audit.report import (
@@ -70,13 +72,15 @@ def audit(
     possible: see `References`. How it is measured: see `Settings`.
 
     Args:
-        labels: integers `[N]`, 0 … C − 1. is_member: bool `[N]` (or 0 and 1).
+        labels: integers `[N]`, 0 … C − 1; for a classifier that was trained on names, its names (those in `classes_`, which
+            are then numbered in that order, also for `fit`). is_member: bool `[N]` (or 0 and 1).
         logits, probabilities: `[N, C]`, one of them; for two classes also `[N]` or `[N, 1]`, class 1's. A logit of −∞ is a
             class that was masked.
         model: a torch module that returns logits, a fitted classifier, or a function; asked as `mia_helpers.ask.ask` does. A
             module or function with a single output gives class 1's logit, or its probability if all lie in [0, 1].
         inputs: what the model takes, `[N, …]`.
-        features: numbers `[N, …]` that describe the examples, for the two-sample test; default `inputs`.
+        features: numbers `[N, …]` that describe the examples, for the two-sample test; default `inputs`, of which text,
+            categories, dates and sparse matrices are put into numbers.
         group: a name or number for each example, `[N]`; each group is then looked at on its own.
         person: whose each example is, names or numbers `[N]`, if people have several. Then people are counted: a person's
             score is the mean over its rows (in a class or group, over those in it), and intervals, thresholds, halves,
@@ -85,7 +89,8 @@ def audit(
         settings: rates, levels, seeds.
 
     Returns:
-        an `AuditReport`: shows itself in a notebook; `.to_markdown()`, `.to_json()`, `.exceeds(tpr_limit)`.
+        an `AuditReport`: shows itself in a notebook; `.summary()`, `.to_html()`, `.to_markdown()`, `.to_json()`, and, as a
+        gate, `.exceeds(tpr_limit)`.
 
     Raises:
         ValueError: shapes or values that do not fit, fewer than 20 members or non-members, an `at_fpr` that they cannot
@@ -105,9 +110,10 @@ def audit(
         member_mask=references.member_mask,
     )
     is_member = checked_memberships(is_member)
+    labels, model = numbered(labels, model)
     y, n = checked_labels(labels, len(is_member)), len(is_member)
-    described = checked_features(features, n) if features is not None else described_by(inputs, n)
-    asked = Examples.of(y, is_member, checked_groups(group, n), described, checked_people(person, is_member))
+    seen = described(inputs, n) if features is None else Described(checked_features(features, n))
+    asked = Examples.of(y, is_member, checked_groups(group, n), seen.values, checked_people(person, is_member))
     _enough(asked.people.is_member, settings)
     told = target_answers(
         logits, probabilities, model, inputs, (y, is_member), settings.floor, references.may_be_probabilities
@@ -122,10 +128,8 @@ def audit(
     columns += [] if asked.features is None else [*asked.features.T[:64]]
     asked = draw(asked, columns, rng)
     found = _attacked(told.logits, bank, asked, settings, (model, inputs))
-    doubts = slips.in_answers(told.logits, asked, "probabilities" if logits is not None else None)
-    if found.bank is not None:
-        kind = "shadow_probabilities" if references.shadow_logits is not None and not trained_here else None
-        doubts += slips.in_bank(found.bank, asked, kind)
+    given_logits = logits is not None, references.shadow_logits is not None and not trained_here
+    doubts, found = _doubts(found, asked, told.logits, given_logits, seen, settings.at_fpr)
     accuracy = slips.accuracies(told.logits, asked, found.level)
     rests_on = words.assumptions(bank is not None, trained_here, told.floor, asked, settings, told.notes)
     report = _report(found, asked, settings, rng, told.logits.shape[1], accuracy, doubts, rests_on)
@@ -139,8 +143,9 @@ def _enough(is_member: np.ndarray, settings: Settings) -> None:
         raise InputError(f"an audit needs at least {FEW} members and {FEW} non-members, got {n_members} and {n_non_members}")
     if settings.at_fpr < (smallest := 10 / n_non_members):
         raise InputError(
-            f"at_fpr={settings.at_fpr:g} cannot be supported by {n_non_members} non-members: fewer than 10 false "
-            f"positives would be expected. Use at least {rounded_up(smallest)}, or more non-members"
+            f"at_fpr={settings.at_fpr:g} cannot be supported by {n_non_members} non-members: fewer than 10 false positives "
+            f"would be expected. Use settings=Settings(at_fpr={(least := rounded_up(smallest))}), on the command line "
+            f"--at-fpr {least}, or more non-members"
         )
     if settings.coins and binomtest(n_members, len(is_member)).pvalue < SURELY_NOT:
         raise InputError(
@@ -269,6 +274,31 @@ def _level(
     return fprs, 1 - (1 - settings.confidence) / (n_attacks * (3 + len(fprs) + n_tested) + 10)
 
 
+def _doubts(
+    found: _Attacked,
+    examples: Examples,
+    z: np.ndarray,
+    given_logits: tuple[bool, bool],
+    seen: Described,
+    at_fpr: float,
+) -> tuple[list[str], _Attacked]:
+    """Slips, one sentence each, and what was found with the warnings about the input.
+
+    given_logits: whether the target's answers, and those of reference models, were given as logits.
+    """
+    warnings: list[str] = []
+    doubts = slips.in_answers(z, examples, "probabilities" if given_logits[0] else None)
+    if found.bank is not None:
+        doubts += slips.in_bank(found.bank, examples, "shadow_probabilities" if given_logits[1] else None)
+        warnings += [] if doubts else likeness.doubts(found.bank, z, examples)
+    if (same := copies.found(examples, z)) is not None:
+        slip, warning = copies.judged(same, at_fpr)
+        doubts, warnings = doubts + slip, warnings + warning
+    if seen.left_out:
+        warnings.append(seen.not_tested())
+    return doubts, replace(found, warnings=warnings + found.warnings)
+
+
 def _report(
     found: _Attacked,
     examples: Examples,
@@ -302,6 +332,9 @@ def _report(
     below, remarks = slips.below_chance(reports, scoring.LEARNT_HERE)
     doubts = doubts + below
     shifted = any(not c.passed for c in checked if c.name.startswith("blind"))
+    ties = {name: tied for name, s in scores.items() if (tied := gates.ties(s, people.is_member, settings.at_fpr))}
+    if "loss" in ties and ties["loss"].at_the_top:
+        remarks.append(gates.of_answers(ties["loss"]))
     leaks = [name for name, report in reports.items() if measuring.above_chance(report, level)]
     report = AuditReport(
         status=NOT_COMPARABLE
@@ -333,6 +366,7 @@ def _report(
         not_run=found.not_run,
         warnings=doubts + warnings + remarks,
         assumptions=[words.one_distribution(tested), *rests_on],
+        ties=ties,
         material=Material(found.scores, examples, by_lot, blind.get(strongest)),
     )
     return advice.added(replace(report, verdict=words.verdict(report, leaks)))

@@ -1,5 +1,7 @@
 """What an audit is asked to do, and what reference models it may use."""
 
+from __future__ import annotations  # so that help(References) says ArrayLike and not all that this stands for
+
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -20,7 +20,9 @@ SINGLE = {"label": "labels", "is_member": "is_member", "group": "group", "person
 ANSWERS = {"p": "probabilities", "z": "logits"}
 NAMES = ("group", "person")
 TEXTS = (*NAMES, "is_member")  # columns that may hold strings
-TRUTH = {"0": False, "1": True, "false": False, "true": True}
+TRUTH = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "true": True}
+MISSING = {"", "nan", "na", "n/a", "null", "none", "<na>"}
+ROW = "row {} (counted from 0, after the header)"
 VALUES_AT_ONCE = 2**20  # as strings, which take ten times as much memory as numbers
 
 
@@ -57,6 +59,10 @@ def named_once(path: Path, names: Sequence[str]) -> None:
 
 def _arrays(path: Path, header: Sequence[str]) -> dict[str, list[str]]:
     """Array -> the columns that it is made of, or an error that names what is missing or not known."""
+    if len(header) == 1 and (found := [mark for mark in ";\t|" if mark in header[0]]):
+        raise InputError(
+            f"{path} seems to be separated by {found[0]!r}, not by commas; save it with commas, and a point in numbers"
+        )
     named_once(path, header)
     answers = {array: {*filter(re.compile(f"{k}_(0|[1-9][0-9]*)").fullmatch, header)} for k, array in ANSWERS.items()}
     features = [name for name in header if name.startswith("x_") and len(name) > 2]
@@ -72,6 +78,12 @@ def _arrays(path: Path, header: Sequence[str]) -> dict[str, list[str]]:
         raise InputError(f"{path} has probabilities (p_…) and logits (z_…); give one of them")
     arrays = {SINGLE[name]: [name] for name in SINGLE if name in header} | ({"features": features} if features else {})
     letter, array = next((letter, array) for letter, array in ANSWERS.items() if answers[array])
+    if answers[array] == {f"{letter}_1"}:  # of two classes: the other one follows
+        return arrays | {array: [f"{letter}_1"]}
+    if answers[array] == {f"{letter}_0"}:
+        raise InputError(
+            f"{path} has {letter}_0 alone, class 0's; for two classes give both, or class 1's alone, called {letter}_1"
+        )
     wanted = [f"{letter}_{i}" for i in range(len(answers[array]))]
     if gap := [name for name in wanted if name not in answers[array]]:
         raise InputError(f"{path} lacks column {gap[0]}; the answers must be numbered from 0 without a gap")
@@ -82,7 +94,9 @@ def _stacked(path: Path, arrays: dict[str, list[str]], columns: dict[str, np.nda
     """The arrays, made of their columns."""
     for name, values in columns.items():
         if values.dtype.kind == "f" and np.isnan(values).any():
-            raise _missing(path, name, int(np.isnan(values).argmax()) + 1)
+            raise _missing(path, name, int(np.isnan(values).argmax()))
+    if columns["label"].dtype.kind == "f" and (columns["label"] % 1 == 0).all():  # as programs write them after a gap
+        columns = columns | {"label": columns["label"].astype(np.int64)}
     return {
         array: columns[names[0]] if array in SINGLE.values() else np.stack([columns[name] for name in names], 1)
         for array, names in arrays.items()
@@ -90,33 +104,49 @@ def _stacked(path: Path, arrays: dict[str, list[str]], columns: dict[str, np.nda
 
 
 def _missing(path: Path, name: str, row: int) -> InputError:
-    return InputError(f"{path}, column {name:.40}, row {row}: the value is missing; fill it in, or leave the row out")
+    return InputError(
+        f"{path}, column {name:.40}, {ROW.format(row)}: the value is missing; fill it in, or leave the row out"
+    )
 
 
 def _parsed(path: Path, name: str, texts: Iterable[str], n_before: int = 0) -> np.ndarray:
     """The values that the texts of a column stand for; names stay objects. n_before: how many rows came before."""
     if name in NAMES:
         return np.array([*texts], object)
-    convert: Any = {"label": np.int64, "is_member": lambda text: TRUTH[text.strip().lower()]}.get(name, float)
+    convert: Any = {"label": _whole, "is_member": lambda text: TRUTH[text.strip().lower()]}.get(name, float)
     values = []
-    for row, text in enumerate(texts, n_before + 1):
+    for row, text in enumerate(texts, n_before):
         try:
             values.append(convert(text))
         except (ValueError, KeyError, OverflowError):
-            if not text.strip():
+            if text.strip().lower() in MISSING:
                 raise _missing(path, name, row) from None
             kind = {"label": "a whole number", "is_member": "0, 1, true or false"}.get(name, "a number")
-            raise InputError(f"{path}, column {name:.40}, row {row}: expected {kind}, got {text[:40]!r}") from None
+            hint = "; number the classes from 0, as numpy.unique(names, return_inverse=True)[1] does" * (name == "label")
+            raise InputError(
+                f"{path}, column {name:.40}, {ROW.format(row)}: expected {kind}, got {text[:40]!r}{hint}"
+            ) from None
     return np.array(values)
+
+
+def _whole(text: str) -> np.int64:
+    """A whole number, also written as 3.0, as programs do if some value of a column was missing; or a ValueError."""
+    try:
+        return np.int64(text)
+    except ValueError:
+        value = float(text)
+        if not value.is_integer():
+            raise
+        return np.int64(int(value))
 
 
 def _names(path: Path, name: str, texts: np.ndarray, max_bytes: int) -> np.ndarray:
     """Strings, from objects: as wide as the longest, and none ends in a zero character, which NumPy would drop."""
-    for row, text in enumerate(texts, 1):
+    for row, text in enumerate(texts):
         if not text.strip():
             raise _missing(path, name, row)
         if "\0" in text:
-            raise InputError(f"{path}, column {name}, row {row}: a name with a zero character")
+            raise InputError(f"{path}, column {name}, {ROW.format(row)}: a name with a zero character")
     limited(path, 4 * len(texts) * max(map(len, texts), default=0), max_bytes)
     return texts.astype(str)
 
@@ -125,16 +155,16 @@ def _names(path: Path, name: str, texts: np.ndarray, max_bytes: int) -> np.ndarr
 
 
 def read_csv(path: Path, file: IO[bytes], max_bytes: int) -> dict[str, np.ndarray]:
-    """The arrays of a .csv file; rows are counted from 1, after the header."""
+    """The arrays of a .csv file; rows are counted from 0, after the header, as in a report's `scores`."""
     limited(path, 4 * size(file), max_bytes)
     reader, n = csv.reader(io.TextIOWrapper(file, encoding="utf-8-sig", newline=""), strict=True), 0
     try:
         header = next(reader, [])
         arrays, parts = _arrays(path, header), {name: [np.empty(0)] for name in header}
         while rows := list(islice(reader, max(1, VALUES_AT_ONCE // len(header)))):
-            for row, values in enumerate(rows, n + 1):
+            for row, values in enumerate(rows, n):
                 if len(values) != len(header):
-                    raise InputError(f"{path}, row {row}: {len(values)} values under a header of {len(header)}")
+                    raise InputError(f"{path}, {ROW.format(row)}: {len(values)} values under a header of {len(header)}")
             for name, texts in zip(header, zip(*rows)):
                 parts[name].append(_parsed(path, name, texts, n))
             n += len(rows)
@@ -177,7 +207,7 @@ def read_parquet(path: Path, file: IO[bytes], max_bytes: int) -> dict[str, np.nd
     columns = {}
     for name, (values, absent) in held.items():
         if absent.any():
-            raise _missing(path, name, int(absent.argmax()) + 1)
+            raise _missing(path, name, int(absent.argmax()))
         if values.dtype == object:
             values = _names(path, name, values, max_bytes) if name in NAMES else _parsed(path, name, values)
         columns[name] = values

@@ -139,8 +139,7 @@ def one_distribution(tested: list[str]) -> str:
     blind = f"The two-sample test saw {', '.join(tested)}." if tested else "The two-sample test had nothing to look at."
     if "features" not in tested:
         blind += (
-            " No features were given, so a difference in the examples themselves would go unnoticed: pass features "
-            "(or inputs)."
+            " It saw no features, so a difference in the examples themselves would go unnoticed: pass features (or inputs)."
         )
     else:
         blind += " That it finds nothing does not show that there is nothing."

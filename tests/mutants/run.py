@@ -66,7 +66,8 @@ PRELOADED = (
     "safetensors.torch",
 )
 COLD = {"cache", "keys", "seeds", "shadows", "training", "weights", "private"}  # not all that they do is in a key
-AUDIT = [f"test_audit{part}" for part in ("_numbers", "_slips", "_report", "_people", "", "_truth")]  # the slow ones last
+AUDIT_PARTS = ("_numbers", "_slips", "_copies", "_likeness", "_gates", "_inputs", "_report", "_people", "", "_truth")
+AUDIT = [f"test_audit{part}" for part in AUDIT_PARTS]
 FITTING = {  # of modules without test files of their own name, or with several
     "attack_network": ["test_attacks"],
     "attacks": ["test_protocol", "test_many_shadow_attacks", "test_attacks", "test_quantile"],
