@@ -316,8 +316,8 @@ def test_the_command_line_says_what_was_written(tmp_path, monkeypatch, capsys):
     assert not any(cell.get("outputs") for cell in json.loads(text)["cells"])
 
 
-def test_the_page_for_teachers_lists_every_exercise_and_its_minutes():
-    page = (ROOT / "TEACHING.md").read_text("utf-8")
+def test_the_page_for_teachers_lists_every_exercise_and_notebooks_readme_and_page_state_the_same_minutes():
+    page, readme = ((ROOT / name).read_text("utf-8") for name in ("TEACHING.md", "README.md"))
     minutes, numbers = {}, []
     for name in NAMES:
         cells = nbformat.read(ROOT / "notebooks" / name, as_version=4).cells
@@ -325,8 +325,13 @@ def test_the_page_for_teachers_lists_every_exercise_and_its_minutes():
         found = re.findall(r"^#+ Exercise (\d+\.\d+) .*\((\d+) minutes\)", texts, re.M)
         numbers += [number for number, _ in found]
         if found:
-            minutes[name] = sum(int(m) for _, m in found)
-    stated = {name: int(n) for name, n in re.findall(r"^\| \[.*?\]\(notebooks/(.*?)\) \| [^|]+ \| (\d+) \|", page, re.M)}
-    assert stated == minutes
+            reading, exercises = re.search(r"\*\*Time:\*\* (\d+) minutes of reading.*? (\d+) of exercises", texts).groups()
+            assert int(exercises) == sum(int(m) for _, m in found), name
+            minutes[name] = reading, exercises
+    row = r"^\| \[.*?\]\(notebooks/(\d.*?)\) \| "
+    assert {name: tuple(found) for name, *found in re.findall(row + r"(\d+)[^|]* \| (\d+) \|", page, re.M)} == minutes
+    assert dict(re.findall(row + r"[^|]+ \| (\d+) min \|", readme, re.M)) == {
+        name: found[0] for name, found in minutes.items()
+    }
     rows = re.findall(r"^\| (\d+\.\d+(?:, \d+\.\d+)*) ", page, re.M)
     assert [number for row in rows for number in row.split(", ")] == numbers
