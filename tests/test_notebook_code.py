@@ -304,7 +304,7 @@ def test_04_blind_models_are_asked_about_what_the_target_is_asked_about():
     object.__setattr__(letters, "n_classes", 26)
     names = {"target": target, "shadow": shadow, "letters": letters, "my_letters": letters, "blind_models": blind}
     names |= {"predict_logits": lambda model, images: corner(images), "ShadowBank": ShadowBank, "classic_attack": None}
-    names |= {"evaluate_attack": lambda attack, name, pool: judged.update({name: pool})}
+    names |= {"evaluate_attack": lambda attack, name, pool: judged.update({name: pool}), "cache": cache}
     run("04", names, "def ask_both(", "blind_letters = [")
     for i, model in enumerate(blind, start=1):
         for kind, others in (("letters", letters), ("unseen digits", target.non_members)):
