@@ -587,7 +587,8 @@ def test_07_the_summary_has_each_defences_own_figures_and_masks_their_own_cost()
     groups, under_it = ({name: rng.random(200) for name in verdicts} for _ in range(2))
     names = {"everyone": verdicts, "base": verdicts["none"], "leaks": leaks, "estimate": estimate}
     names |= {"groups": groups, "under_it": under_it}
-    table = run("07", names, "share = {n: (v.auc")
+    run("07", names, "share = {n: (v.auc")
+    table = names["table"]
     for name, v in verdicts.items():  # the first of the draws is the value itself
         row, best = table.loc[name], v.strongest
         assert row["strongest attack"] == best and row["its TPR at 1 % FPR"] == f"{v.tpr[best][0]:.3f}"
