@@ -28,7 +28,7 @@ THRESHOLD = HERE / "threshold.json"
 SOURCES = (Path(__file__), HERE / "explorables.js", THRESHOLD, *(ASSETS / name for name in ("star.js", "drawing.css")))
 N_PLACES, BITS = 9, 10  # a side; of a probability, where Lab has 16
 FIRST_OF_01 = ("import matplotlib.pyplot", "def fit(", "def train_with_star(")
-FIRST_OF_04 = ("import matplotlib.pyplot", "target, shadow, blind_models = ", "def ask_both(", "target_signal = ", "target_letters = ")
+FIRST_OF_04 = ("import matplotlib.pyplot", "classic.experiments()", "def ask_both(", "target_signal = ", "target_letters = ")
 
 
 def html(name: str, notebook: dict) -> str:

@@ -11,6 +11,7 @@ import traceback
 from pathlib import Path
 
 from mia_helpers.audit.files import ARRAYS, MAX_BYTES, OF_REFERENCES, load
+from mia_helpers.audit.gates import UNLIKE
 from mia_helpers.audit.report import NOT_COMPARABLE, AuditReport
 from mia_helpers.audit.run import audit
 from mia_helpers.audit.settings import References, Settings
@@ -106,7 +107,7 @@ def _checked(options: argparse.Namespace) -> int:
         _write(file, text)
     print(report.summary())
     if options.strict and report.status == NOT_COMPARABLE:
-        print('error: the audit says "not comparable" (--strict)', file=sys.stderr)
+        print(f"error: {UNLIKE} (--strict)", file=sys.stderr)
         return 2
     return _gates(report, options.fail_above_tpr, options.fail_above_auc)
 

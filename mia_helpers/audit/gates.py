@@ -15,6 +15,8 @@ from mia_helpers.audit.schema import NOT_COMPARABLE
 if TYPE_CHECKING:
     from mia_helpers.audit.report import AuditReport
 
+UNLIKE = f'the audit says "{NOT_COMPARABLE}"'  # then no gate decides anything
+
 
 @dataclass(frozen=True)
 class Ties:
@@ -70,7 +72,7 @@ def why_undecided(report: "AuditReport", tpr_limit: float) -> str | None:
     and no attack gets round the ties: none names clearly more members than guessing does.
     """
     if report.status == NOT_COMPARABLE:
-        return 'the audit says "not comparable"'
+        return UNLIKE
     if report.tpr.value > tpr_limit:
         return None
     name = max(report.ties, key=lambda name: report.ties[name].by_lot, default=None)

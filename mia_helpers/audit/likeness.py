@@ -19,18 +19,17 @@ FEW, MUCH = 3, 0.05  # models, to say anything; a difference of accuracies that 
 
 def doubts(bank: ShadowBank, z: np.ndarray, examples: Examples) -> list[str]:
     """Sentences about what the reference models do that the target, with logits `[N, C]`, does not; warnings, no slips."""
-    whole = [(had > 0) == (had == 1) for had in map(examples.by_person, bank.member_mask.astype(float))]
-    models = [i for i, is_whole in enumerate(whole) if is_whole.all()]  # of each person all rows, or none
-    if len(models) < FEW:
+    shares = map(examples.by_person, bank.member_mask.astype(float))
+    whose = {i: had == 1 for i, had in enumerate(shares) if np.isin(had, (0, 1)).all()}  # of each person all rows, or none
+    if len(whose) < FEW:
         return []
-    return _remember_less(bank, models, z, examples) + _know_too_much(bank, models, z, examples)
+    return _remember_less(bank, whose, z, examples) + _know_too_much(bank, whose, z, examples)
 
 
-def _remember_less(bank: ShadowBank, models: list[int], z: np.ndarray, examples: Examples) -> list[str]:
-    """If the loss tells the target's members far better than it tells theirs."""
+def _remember_less(bank: ShadowBank, whose: dict[int, np.ndarray], z: np.ndarray, examples: Examples) -> list[str]:
+    """If the loss tells the target's members far better than it tells theirs. whose: model -> the people it had."""
     theirs = []
-    for i in models:
-        had = examples.by_person(bank.member_mask[i].astype(float)) == 1
+    for i, had in whose.items():
         if 1 < had.sum() < len(had) - 1:
             theirs.append((auc(examples.by_person(bank.phi[i].astype(float)), had).value, _spread(had)))
     if len(theirs) < FEW:
@@ -49,18 +48,17 @@ def _remember_less(bank: ShadowBank, models: list[int], z: np.ndarray, examples:
     ]
 
 
-def _know_too_much(bank: ShadowBank, models: list[int], z: np.ndarray, examples: Examples) -> list[str]:
-    """If they are right about what they had not seen far more often than the target."""
+def _know_too_much(bank: ShadowBank, whose: dict[int, np.ndarray], z: np.ndarray, examples: Examples) -> list[str]:
+    """If they are right about what they had not seen far more often than the target. whose: model -> the people it had."""
     others, y = ~examples.people.is_member, examples.y
 
     def right(logits: np.ndarray) -> np.ndarray:
         return examples.by_person((logits.argmax(1) == y).astype(float))
 
     own, theirs = right(z)[others].mean(), []
-    for i in models:
-        unseen = examples.by_person(bank.member_mask[i].astype(float)) == 0
-        if unseen.sum() > 1:
-            theirs.append(right(np.asarray(bank.logits[i]))[unseen].mean())
+    for i, had in whose.items():
+        if (~had).sum() > 1:
+            theirs.append(right(np.asarray(bank.logits[i]))[~had].mean())
     values = np.array(theirs)
     if len(theirs) < FEW or values.mean() < own + MUCH:
         return []

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mia_helpers.audit.examples import Examples
-from mia_helpers.audit.gates import Ties, why_undecided
+from mia_helpers.audit.gates import UNLIKE, Ties, why_undecided
 from mia_helpers.audit.schema import (
     EVIDENCE,
     JSON_SCHEMA,
@@ -249,7 +249,7 @@ class AuditReport:
         if not 0.5 <= auc_limit <= 1:
             raise InputError(f"the limit must be an AUC in [0.5, 1], got {auc_limit}")
         if self.status == NOT_COMPARABLE:
-            raise InputError(f"the gate is undecided: {why_undecided(self, 1)}")
+            raise InputError(f"the gate is undecided: {UNLIKE}")
         return max(attack.auc.value for attack in self.attacks.values()) > auc_limit
 
     def to_dict(self) -> dict:
@@ -320,7 +320,7 @@ class AuditReport:
     def gate_auc(self, auc_limit: float) -> str:
         """What a gate at `auc_limit` says, in one line; `exceeds_auc` decides."""
         if self.status == NOT_COMPARABLE:
-            return f"gate undecided: {why_undecided(self, 1)}"
+            return f"gate undecided: {UNLIKE}"
         name = max(self.attacks, key=lambda name: self.attacks[name].auc.value)
         shut, value = self.exceeds_auc(auc_limit), self.attacks[name].auc.value
         exact = "" if (float(shown(value)) > auc_limit) == shut else f" (unrounded {value:.6g})"

@@ -8,6 +8,7 @@ import numpy as np
 
 from mia_helpers.course import classic
 from mia_helpers.course.checks import NOT_ATTEMPTED, exercise
+from mia_helpers.course.exercises import slips
 from mia_helpers.data import load_letters
 from mia_helpers.training import predict_logits
 
@@ -145,7 +146,7 @@ def exercise_4_2(beyond_blind: Callable[[Callable], float]) -> None:
         }
         if isclose(found, on_target - on_blind, abs_tol=1e-9):
             return None
-        why = next((f"; {slip}" for value, slip in told.items() if isclose(found, value, abs_tol=1e-9)), "")
+        why = slips.known(found, told, abs_tol=1e-9)
         return f"a signal with an AUC of {on_target} on the target and {on_blind} on the blind model leaves {found:.3f}{why}"
 
     exercise("4.2", check, "the target's AUC minus the blind model's; call it with signals.max_confidence, and compare")
