@@ -17,6 +17,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 600_000  # milliseconds, far more than anything here takes: a busy machine is not a defect
+SHOWN = ".jp-Notebook .jp-CodeCell .cm-content"
 SETTINGS = {
     "@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"},  # every cell is in the page, also out of sight
     "@jupyterlab/apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
@@ -29,7 +30,7 @@ class Book:
 
     def __init__(self, tab, complaints: list[str], path: Path) -> None:
         self.tab, self.complaints, self.path = tab, complaints, path
-        tab.wait_for_selector(".jp-Notebook .jp-CodeCell .cm-content")
+        tab.wait_for_selector(SHOWN)
         tab.locator("#jp-main-statusbar", has_text=" | Idle").wait_for()  # a cell run before asks for a kernel
 
     def cell(self, text: str):
@@ -129,12 +130,27 @@ class Lab:
         with urlopen(asked) as answer:
             return json.loads(answer.read() or "null")
 
-    def open(self, open_page, name: str, **how) -> Book:
-        """The notebook in a tab of its own, its kernel idle; `open_page` is the fixture, `how` goes to it."""
+    def open(self, open_page, name: str, *, patience=(120_000, 240_000, PATIENCE), **how) -> Book:
+        """The notebook in a tab of its own, its kernel idle; `open_page` is the fixture, `how` goes to it.
+
+        Now and then JupyterLab does not open the file that an address names (jupyterlab issue 15431). A page that shows
+        no cell within `patience` is loaded again, as a reader does; what it complained about is then forgotten.
+        """
+        from playwright.sync_api import TimeoutError as Late
+
         tab, complaints = open_page(self.address, **how)
         tab.set_default_timeout(PATIENCE)
-        tab.goto(f"{self.address}lab/workspaces/{secrets.token_hex(4)}/tree/{name}?token={self.token}")
-        return Book(tab, complaints, self.folder / name)
+        tried = []
+        for milliseconds in patience:
+            tab.goto(f"{self.address}lab/workspaces/{secrets.token_hex(4)}/tree/{name}?token={self.token}")
+            try:
+                tab.wait_for_selector(SHOWN, timeout=milliseconds)
+                return Book(tab, complaints, self.folder / name)
+            except Late:
+                tried.append(f"{tab.url} showed {tab.locator('body').inner_text()!r} and complained {complaints}")
+                complaints.clear()
+        log = (self.folder.parent / "log").read_text("utf-8")
+        raise AssertionError("\n".join([f"{name} was not shown", *tried, "The server's log ends:", log[-4000:]]))
 
 
 @pytest.fixture(scope="session")
