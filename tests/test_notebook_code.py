@@ -263,7 +263,7 @@ def test_03_a_shadows_threshold_comes_from_its_own_digits_and_is_judged_on_the_t
     names |= {"evaluate": lambda model, data: SimpleNamespace(accuracy=float(np.mean(data.images)))}
     names |= {"accuracies": {"target": [1.0, 0.9]}, "worth_of_shadows": lambda *given: drawn.append(given)}
     drawn = []
-    run("03", names, "def values_of(", "def row_of(", "worth = pd.DataFrame([row_of(")
+    run("03", names, "def values_of(", "def threshold_of(", "def row_of(", "worth = pd.DataFrame([row_of(")
     found = names["worth"].to_dict("index")
     ((table, gap_attack, best),) = drawn
     assert table is names["worth"] and gap_attack == pytest.approx(0.1) and best["φ"] >= found["near"]["worth, φ"]
