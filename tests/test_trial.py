@@ -193,29 +193,6 @@ def test_a_bank_is_cut_into_pieces():
     np.testing.assert_array_equal(case.right[:, :, 1], logits[:, :4, 10:].argmax(-1) == np.arange(4))
 
 
-def test_the_picture_shows_each_defence_and_masks_a_little_aside():
-    leak = metrics.Estimate(0.6, 0.58, 0.62)
-    picture = {
-        "none": (metrics.Estimate(0.9, 0.88, 0.92), leak),
-        "labels only": (metrics.Estimate(0.9, 0.88, 0.92), metrics.Estimate(0.55, 0.54, 0.56)),
-    }
-    ax = trial.trade_off(picture)
-    assert {"none", "labels only"} <= {text.get_text() for text in ax.texts}
-    dots = [tuple(np.ravel(line.get_data())) for line in ax.lines if len(line.get_xdata()) == 1]
-    assert (0.9, 0.6) in dots and [y for x, y in dots if 0.88 < x < 0.9] == [0.55]
-    assert ax.figure.get_figwidth() <= 7
-    plt.close("all")
-
-
-@pytest.mark.parametrize(("least", "left"), [(0.86, 0.81), (0.5, 0.47)])
-def test_the_picture_is_as_wide_as_its_defences_lie_apart(least, left):
-    some = metrics.Estimate(0.6, 0.58, 0.62)
-    ax = trial.trade_off({name: (metrics.Estimate(x, x, x), some) for name, x in (("none", 0.9), ("RelaxLoss", least))})
-    low, high = ax.get_xlim()
-    assert low == left < least < 0.9 < high
-    plt.close("all")
-
-
 # --- whose digits
 
 

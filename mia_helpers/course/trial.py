@@ -11,14 +11,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 from torch import nn
 
-from mia_helpers import attacks, defences, metrics, plots, signals
+from mia_helpers import attacks, defences, metrics, signals
 from mia_helpers.bank import ShadowBank
 from mia_helpers.data import ImageSet, load_digits
 from mia_helpers.models import SmallClassifier
@@ -356,42 +354,3 @@ def own(fit: Fit, n_models: int = N_MODELS) -> Case | None:
         print("No defence of your own yet: the picture stays as it is.")
         return None
     return farm(fit, n_models, copies_for({"shift": 3}))  # it may have been trained on shifted digits
-
-
-# ------------------------------------------------------------------------------------------------------------ the figures
-
-
-OFFSETS = {  # of the labels, in points
-    "none": (-60, 6),
-    "dropout": (9, 4),
-    "label smoothing": (-8, 4),
-    "clipping only": (-7, 6),
-    "labels only": (38, 4),
-    "rounded confidences": (36, -16),
-    "early stopping": (38, 10),
-    "weight decay": (52, -42),
-    "DP CNN, ε = 1": (6, -16),
-    "DP CNN, ε = 4": (-8, 6),
-    "DP CNN, ε = 8": (-60, 8),
-    "DP linear, ε = 1": (20, -13),
-    "DP linear, ε = 4": (-6, 6),
-    "DP linear, ε = 8": (-6, 6),
-    "RelaxLoss": (8, -8),
-    "augmentation": (9, -6),
-}
-ASIDE = {"rounded confidences": -0.006, "labels only": -0.012}  # as accurate as "none": else their bars would lie on its own
-
-
-def trade_off(picture: Mapping[str, tuple[metrics.Estimate, metrics.Estimate]]) -> Axes:
-    """Accuracy against leakage of the defences: name -> (accuracy, AUC); masks that keep all labels stand a little aside."""
-    moved = {}
-    for name, (accuracy, leak) in picture.items():
-        e, by = accuracy, ASIDE.get(name, 0.0)
-        moved[name] = metrics.Estimate(e.value + by, e.low + by, e.high + by), leak
-    ax = plt.subplots(figsize=(7, 5.6), layout="constrained")[1]
-    labels = "accuracy on non-members (utility)", "AUC of the strongest attack (leakage)"
-    plots.tradeoff(moved, labels=labels, chance=0.5, offsets=OFFSETS, ax=ax)
-    least = min(accuracy.value for accuracy, _ in moved.values())
-    limits, ticks = ((0.47, 1.12), np.arange(5, 11) / 10) if least < 0.8 else ((0.81, 1.0), np.arange(82, 100, 4) / 100)
-    ax.set(xlim=limits, xticks=ticks)  # with room for labels
-    return ax
