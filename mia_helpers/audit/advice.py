@@ -28,9 +28,9 @@ def _evidence(report: AuditReport) -> list[str]:
     found = [
         "Agree with those who answer for the data how much leakage is acceptable, and write the limit down before the next "
         "audit: --fail-above-tpr, or report.exceeds(limit) in Python, then stops a release above it.",
-        f"First make the model remember less (the accuracy is {shown(inside)} on members, {shown(outside)} on others): give "
-        "trees less depth and larger leaves, stop "
-        "training earlier, regularise more, augment, remove records that occur twice. This costs least.",
+        f"First make the model remember less (the accuracy is {shown(inside)} on members, {shown(outside)} on others): stop "
+        "training earlier (trees: less depth, larger leaves), regularise more, augment, remove records that occur twice. "
+        "This costs least.",
         "Then let it say less: labels without probabilities. This hides a part of the leak and does not end it, since there "
         "are attacks with labels only. Rounding the probabilities hides next to nothing.",
         "If one record must be protected whatever the attack, train with differential privacy (DP-SGD). It costs "
