@@ -245,11 +245,17 @@ def attacked(monkeypatch, check, attack):
     logits = np.zeros((8, 1500, 10))
     logits[..., 0] = 5 + hard + 1.5 * mask + rng.normal(0, 1, (8, 1500))
     monkeypatch.setattr(challenge, "truth_of", lambda name: TRUTH.copy())
+    monkeypatch.setattr(challenge, "guarded", challenge.plain)  # what a mask hides is another test's
     check(attack, answers, ShadowBank(logits, mask, np.zeros(1500, dtype=int)))
 
 
 def by_itself(answers, bank):
-    return answers[:, 0] - bank.logits[..., 0].mean(0)
+    return signals.logit_confidence(answers, bank.labels) - signals.logit_confidence(bank.logits, bank.labels).mean(0)
+
+
+def lucky(answers, bank):
+    """Ahead on the sealed target alone."""
+    return by_itself(answers, bank) if answers[0].sum() == answers[0, 0] else np.ones(1500)
 
 
 WRONG = [
@@ -258,6 +264,7 @@ WRONG = [
     (lambda answers, bank: -by_itself(answers, bank), "higher must mean more likely a member"),
     (lambda answers, bank: answers[:, 0], "the loss threshold has 0.6"),
     (lambda answers, bank: np.ones(1500), "the loss threshold has 0.6"),
+    (lucky, "over 8 targets like"),
     (lambda answers, bank: by_itself(answers, bank)[:1000], r"got shape [1000]"),
     (lambda answers, bank: np.where(np.arange(1500) < 2, np.nan, by_itself(answers, bank)), "2 scores are NaN"),
     (lambda answers, bank: challenge.truth_of("A").astype(float), "where does the truth come in?"),

@@ -199,7 +199,8 @@ def read_parquet(path: Path, file: IO[bytes], max_bytes: int) -> dict[str, np.nd
         raise InputError(f"{path} has {n} rows")
     limited(path, max(unpacked, 8 * n * len(schema)), max_bytes)
     try:  # as a dictionary a long name takes memory once, not once for each row
-        table = parquet.ParquetFile(file, read_dictionary=[name for name in TEXTS if name in schema.names]).read()
+        source = parquet.ParquetFile(file, read_dictionary=[name for name in TEXTS if name in schema.names])
+        table = source.read(use_threads=False)  # no other thread calls back into Python for bytes of the file
         table.validate(full=True)  # places in a dictionary that is shorter, bytes that are no characters
         held = {name: _held(table.column(name)) for name in schema.names}
     except damage as error:
