@@ -138,6 +138,8 @@ def plain(report: AuditReport) -> str:
         rows.append([name, shown(r.tpr_at_fpr[fpr], fpr), shown(r.auc), "" if r.advantage is None else shown(r.advantage)])
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+    if "calibration half" in report.threshold_from.values():
+        lines.append("(Advantage: one half of the examples chose the threshold, the other half is counted.)")
     controls = (f"{c.name} {shown(c.auc.value)} {'passed' if c.passed else 'FAILED'}" for c in report.controls)
     bound = f" ≥ {report.epsilon:.2f} ({report.epsilon_attack}, δ = {report.delta:g}; {report.epsilon_method})."
     lines += [
