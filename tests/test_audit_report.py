@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from mia_helpers import attacks
-from mia_helpers.audit import References, Settings, advice, audit, examples, main, measuring, pictures, scoring, words
+from mia_helpers.audit import References, Settings, advice, audit, examples, main, measuring, page, pictures, scoring, words
 from mia_helpers.audit.report import EVIDENCE, JSON_SCHEMA, NO_EVIDENCE, NOT_COMPARABLE, percent, shown
 from mia_helpers.metrics import Estimate, auc, roc_curve, true_positives_at_fpr
 
@@ -518,3 +518,18 @@ def test_so_many_examples_are_needed(level, kind):
 def test_power_is_that_of_unequal_numbers_too():
     assert advice.power(100, 10_000, 0.55, 0.95) < advice.power(1000, 1000, 0.55, 0.95)
     assert advice.power(1000, 1000, 0.5, 0.95) == pytest.approx(0.025, abs=0.001)
+
+
+def test_what_a_terminal_shows_is_wrapped_and_a_figure_stays_beside_its_interval():
+    rng = np.random.default_rng(0)
+    is_member, labels = np.arange(400) < 200, rng.integers(0, 4, 400)
+    logits = rng.normal(0, 1, (400, 4))
+    logits[np.arange(400), labels] += 1 + is_member
+    report = audit(labels, is_member, logits=logits, settings=Settings(at_fpr=0.05))
+    lines = report.summary().splitlines()
+    assert max(map(len, lines)) <= page.WIDTH
+    for line in lines:
+        assert line.count("[") == line.count("]") and not line.startswith("[")
+    assert report.verdict in " ".join(report.summary().split())
+    (note,) = [line for line in lines if line.startswith("(Advantage: one half")]
+    assert lines.index(note) > lines.index(next(line for line in lines if line.startswith("attack ")))

@@ -3,6 +3,8 @@
 All forms but the first go through `sections`, so they say the same. Whatever the caller named (groups above all) is escaped.
 """
 
+import re
+import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
 from html import escape
@@ -15,6 +17,7 @@ ATTACKS_, CONTROLS, SLICES, EXPOSED = "Attacks", "Controls", "Classes and groups
 EPSILON = "Empirical ε"
 N_SLICES_SHOWN = 12
 LONG = 40  # characters: a cell with more may be broken into lines
+WIDTH = 100  # characters of a line in a terminal
 
 
 @dataclass(frozen=True)
@@ -128,8 +131,7 @@ def _size(report: AuditReport) -> str:
 
 
 def plain(report: AuditReport) -> str:
-    """The verdict, the warnings and a short table, as plain text for a terminal."""
-    lines = [report.verdict, *(f"WARNING: {warning}" for warning in report.warnings), _size(report), ""]
+    """The verdict, the warnings and a short table, as plain text for a terminal: lines of at most `WIDTH` characters."""
     fpr = report.at_fpr
     rows = [["attack", f"TPR at {percent(fpr)} FPR", "AUC", "advantage"]]
     ranked = sorted(report.attacks, key=lambda name: (-report.attacks[name].tpr_at_fpr[fpr].value, name))
@@ -137,18 +139,24 @@ def plain(report: AuditReport) -> str:
         r = report.attacks[name]
         rows.append([name, shown(r.tpr_at_fpr[fpr], fpr), shown(r.auc), "" if r.advantage is None else shown(r.advantage)])
     widths = [max(map(len, column)) for column in zip(*rows)]
-    lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+    table = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
     if "calibration half" in report.threshold_from.values():
-        lines.append("(Advantage: one half of the examples chose the threshold, the other half is counted.)")
+        table.append("(Advantage: one half of the examples chose the threshold, the other half is counted.)")
     controls = (f"{c.name} {shown(c.auc.value)} {'passed' if c.passed else 'FAILED'}" for c in report.controls)
     bound = f" ≥ {report.epsilon:.2f} ({report.epsilon_attack}, δ = {report.delta:g}; {report.epsilon_method})."
-    lines += [
-        "",
+    above = (report.verdict, *(f"WARNING: {warning}" for warning in report.warnings), _size(report))
+    below = (
         EPSILON + (bound if report.epsilon_holds else f": {NO_BOUND[0].lower()}{NO_BOUND[1:]}"),
         f"Controls (AUC): {'; '.join(controls)}. {report.assumptions[0]}",
         f"Not run: {', '.join(report.not_run) or 'nothing'}.",
-    ]
-    return "\n".join(map(_without_controls, lines))
+    )
+    return "\n".join([*map(_wrapped, above), "", *map(_without_controls, table), "", *map(_wrapped, below)])
+
+
+def _wrapped(text: str) -> str:
+    """Sentences on lines that a terminal and a notebook can show; a figure stays beside its interval."""
+    whole = re.sub(r"\S+ \[[^]]*]", lambda figure: figure[0].replace(" ", "\0"), _without_controls(text))
+    return textwrap.fill(whole, WIDTH, break_long_words=False, break_on_hyphens=False).replace("\0", " ")
 
 
 def printable(text: str) -> str:
