@@ -370,8 +370,7 @@ def swapped() -> tuple[float, float]:
 
 def best_possible(fpr: float) -> float:
     """The TPR, expected over trainings, that no attack on target C can exceed at `fpr`, whatever it knows."""
-    epsilon, delta = swapped()
-    return min(1.0, math.exp(epsilon) * fpr + delta, 1 - (1 - fpr - delta) / math.exp(epsilon))
+    return float(trial.best_tpr(*swapped(), fpr))
 
 
 if __name__ == "__main__":

@@ -313,6 +313,16 @@ def rate(event: np.ndarray, group: np.ndarray) -> np.ndarray:
     return metrics.Draws(*event.shape).rate(event, group)
 
 
+def best_tpr(epsilon: float, delta: float, fpr: ArrayLike) -> np.ndarray:
+    """The largest TPR that any attack on an (ε, δ)-differentially private model can have at `fpr`, of the same shape.
+
+    Both bounds: TPR ≤ e^ε FPR + δ, and the same with members and non-members exchanged (Kairouz et al. 2015,
+    arXiv 1311.0776).
+    """
+    fpr, grow = np.asarray(fpr, dtype=np.float64), np.exp(epsilon)
+    return np.minimum(1, np.minimum(grow * fpr + delta, 1 - (1 - fpr - delta) / grow))
+
+
 def shown_epsilon(scores: np.ndarray, mask: np.ndarray) -> float:
     """The ε at δ = 0.001 below which no training would have let these scores `[S, N]` be so good.
 

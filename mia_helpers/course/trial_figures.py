@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from mia_helpers import metrics, plots
+from mia_helpers.course import trial
 
 OFFSETS = {  # of the labels, in points
     "none": (-60, 6),
@@ -69,19 +70,15 @@ def on_average_and_exposed(rows: Mapping[str, tuple[metrics.Estimate, metrics.Es
 
 
 def left_by_promise(epsilon: float, delta: float) -> Axes:
-    """Where the ROC curve of an attack may run against a model that is (ε, δ)-differentially private.
-
-    Both bounds: TPR ≤ e^ε FPR + δ, and the same with members and non-members exchanged (Kairouz et al. 2015,
-    arXiv 1311.0776).
-    """
-    fpr, grow = np.linspace(0, 1, 2001), np.exp(epsilon)
-    highest = np.clip(np.minimum(grow * fpr + delta, 1 - (1 - delta - fpr) / grow), 0, 1)
+    """Where the ROC curve of an attack may run against a model that is (ε, δ)-differentially private: `trial.best_tpr`."""
+    fpr = np.linspace(0, 1, 2001)
+    highest = trial.best_tpr(epsilon, delta, fpr)
     lowest = 1 - highest[::-1]  # an attack that is worse than chance, turned round, is better
     ax = plt.subplots(figsize=(3.6, 3.6), layout="constrained")[1]
     for limit, end in ((highest, 1), (lowest, 0)):
         ax.fill_between(fpr, limit, end, facecolor="0.85", edgecolor=plots.NEUTRAL, hatch="///", linewidth=0)
     ax.plot([0, 1], [0, 1], color="black", linestyle=":", linewidth=1)
-    at = float(np.interp(0.01, fpr, highest))
+    at = float(trial.best_tpr(epsilon, delta, 0.01))
     ax.set(xlim=(0, 1), ylim=(0, 1), xlabel="false-positive rate", ylabel="true-positive rate", aspect="equal")
     ax.set_title(f"ε = {epsilon:g}: at an FPR of 1 % at most {at:.1%}", fontsize="medium")
     return ax

@@ -17,7 +17,6 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 600_000  # milliseconds, far more than anything here takes: a busy machine is not a defect
-SHOWN = ".jp-Notebook .jp-CodeCell .cm-content"
 SETTINGS = {
     "@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"},  # every cell is in the page, also out of sight
     "@jupyterlab/apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
@@ -26,11 +25,10 @@ SETTINGS = {
 
 
 class Book:
-    """A notebook that is open: its `tab`, what the tab complains about (see `open_page`), and the file's `path`."""
+    """A notebook that is shown: its `tab`, what the tab complains about (see `open_page`), and the file's `path`."""
 
     def __init__(self, tab, complaints: list[str], path: Path) -> None:
         self.tab, self.complaints, self.path = tab, complaints, path
-        tab.wait_for_selector(SHOWN)
         tab.locator("#jp-main-statusbar", has_text=" | Idle").wait_for()  # a cell run before asks for a kernel
 
     def cell(self, text: str):
@@ -144,11 +142,12 @@ class Lab:
         for milliseconds in patience:
             tab.goto(f"{self.address}lab/workspaces/{secrets.token_hex(4)}/tree/{name}?token={self.token}")
             try:
-                tab.wait_for_selector(SHOWN, timeout=milliseconds)
-                return Book(tab, complaints, self.folder / name)
+                tab.wait_for_selector(".jp-Notebook .jp-CodeCell .cm-content", timeout=milliseconds)
             except Late:
                 tried.append(f"{tab.url} showed {tab.locator('body').inner_text()!r} and complained {complaints}")
                 complaints.clear()
+            else:
+                return Book(tab, complaints, self.folder / name)
         log = (self.folder.parent / "log").read_text("utf-8")
         raise AssertionError("\n".join([f"{name} was not shown", *tried, "The server's log ends:", log[-4000:]]))
 

@@ -1,7 +1,6 @@
 """Checks for the exercises of notebook 11."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from math import e
 
 import numpy as np
@@ -60,9 +59,8 @@ def _in_turn(target: str, attack: Callable, bank: ShadowBank) -> list[tuple[floa
     shown = challenge.through(challenge.guarded if target == "B" else challenge.plain, bank).logits
     found = []
     for i in range(min(N_TARGETS - 1, len(bank))):
-        rest, truth = np.arange(len(bank)) != i, bank.member_mask[i]
-        others = replace(bank, logits=bank.logits[rest], member_mask=bank.member_mask[rest])
-        scores = np.nan_to_num(np.asarray(attack(shown[i], others), dtype=np.float64))
+        scores = np.nan_to_num(np.asarray(attack(shown[i], bank.without(i)), dtype=np.float64))
+        truth = bank.member_mask[i]
         found.append((metrics.auc(scores, truth).value, _of_threshold(shown[i], bank, truth)))
     return found
 
