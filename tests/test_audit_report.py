@@ -527,9 +527,12 @@ def test_what_a_terminal_shows_is_wrapped_and_a_figure_stays_beside_its_interval
     logits[np.arange(400), labels] += 1 + is_member
     report = audit(labels, is_member, logits=logits, settings=Settings(at_fpr=0.05))
     lines = report.summary().splitlines()
-    assert max(map(len, lines)) <= page.WIDTH
+    first = next(i for i, line in enumerate(lines) if line.startswith("attack "))
+    table = lines[first : 1 + first + len(report.attacks)]
+    assert len({line.rindex("[") for line in table[1:]}) == 1  # columns, as wide as they must be
+    assert max(len(line) for line in lines if line not in table) <= page.WIDTH < 80
     for line in lines:
         assert line.count("[") == line.count("]") and not line.startswith("[")
     assert report.verdict in " ".join(report.summary().split())
     (note,) = [line for line in lines if line.startswith("(Advantage: one half")]
-    assert lines.index(note) > lines.index(next(line for line in lines if line.startswith("attack ")))
+    assert lines.index(note) == first + len(table)

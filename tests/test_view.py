@@ -358,6 +358,28 @@ def test_start_must_lie_on_the_slider(shown, start):
     assert not shown
 
 
+def test_axes_stay_where_they_are_as_long_as_what_is_written_needs_no_other_room(shown, monkeypatch):
+    laid_out = []
+    engine = plt.Figure(layout="constrained").get_layout_engine().__class__
+    execute = engine.execute
+    monkeypatch.setattr(engine, "execute", lambda self, figure: (laid_out.append(figure), execute(self, figure))[1])
+
+    def draw(place):
+        figure, (left, right) = plt.subplots(1, 2, figsize=(5, 2), layout="constrained")
+        left.plot([0, place], [0, 1])
+        left.set(xlim=(0, 9), title=f"at {place}", xlabel="x\nand more" if place == 4 else "x")
+        right.plot([0, 10_000 if place == 5 else 1], [0, 10_000 if place == 5 else 1])
+
+    for start in (1, 3, 4, 5):  # each from the start: what the pictures are to be
+        widgets.slider(draw, low=1, high=5, step=1, start=start, name="n")
+    fresh = {slider.shown[0] + 1: list(slider.pictures) for slider in shown}
+    (slider, *_), n = shown, len(laid_out)
+    for place, layouts in ((3, 0), (4, 1), (5, 2), (1, 2), (4, 2), (5, 2)):
+        slider.asked = [place - 1]
+        assert slider.pictures == fresh[place], place
+        assert len(laid_out) == n + layouts, place
+
+
 def test_two_sliders_on_one_figure(shown):
     calls = []
     widgets.Drawing(

@@ -9,7 +9,7 @@ from scipy.stats import hypergeom, norm
 
 from mia_helpers.audit.examples import Examples, Part, People
 from mia_helpers.audit.report import MIN_IN_SLICE, Exposed, Slice
-from mia_helpers.audit.schema import INDEPENDENT, ONE_RUN
+from mia_helpers.audit.schema import CALIBRATION_HALF, FIXED, INDEPENDENT, ONE_RUN, REFERENCE_MODEL
 from mia_helpers.inputs import as_array
 from mia_helpers.metrics import (
     AttackReport,
@@ -60,13 +60,13 @@ def measured(
     """
     is_member, first_half = people.is_member, people.first_half
     if fixed_at_0:
-        threshold, source = 0.0, "log-odds 0"
+        threshold, source = 0.0, FIXED
     elif reference is not None:
-        threshold, source = best_threshold(*reference), "a reference model"
+        threshold, source = best_threshold(*reference), REFERENCE_MODEL
     else:
-        threshold, source = best_threshold(scores[first_half], is_member[first_half]), "calibration half"
+        threshold, source = best_threshold(scores[first_half], is_member[first_half]), CALIBRATION_HALF
     report = attack_report(scores, is_member, threshold, (), level)
-    if source == "calibration half":
+    if source == CALIBRATION_HALF:
         other = attack_report(scores[~first_half], is_member[~first_half], threshold, (), level)
         report = replace(report, accuracy=other.accuracy, advantage=other.advantage)
     rates = {fpr: tpr_at_fpr(scores, is_member, fpr, level) for fpr in fprs}

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from html import escape
 
 from mia_helpers.audit.report import MIN_IN_SLICE, AuditReport, Slice, percent, rounded_up, shown
+from mia_helpers.audit.schema import CALIBRATION_HALF
 from mia_helpers.audit.words import ATTACKS, NO_BOUND, TERMS
 
 TITLE = "Membership leakage audit"
@@ -17,7 +18,7 @@ ATTACKS_, CONTROLS, SLICES, EXPOSED = "Attacks", "Controls", "Classes and groups
 EPSILON = "Empirical ε"
 N_SLICES_SHOWN = 12
 LONG = 40  # characters: a cell with more may be broken into lines
-WIDTH = 100  # characters of a line in a terminal
+WIDTH = 76  # characters of a line: a terminal has 80, a printed cell some 76
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ def _size(report: AuditReport) -> str:
 
 
 def plain(report: AuditReport) -> str:
-    """The verdict, the warnings and a short table, as plain text for a terminal: lines of at most `WIDTH` characters."""
+    """The verdict, the warnings and a short table, as plain text: sentences on lines of at most `WIDTH` characters."""
     fpr = report.at_fpr
     rows = [["attack", f"TPR at {percent(fpr)} FPR", "AUC", "advantage"]]
     ranked = sorted(report.attacks, key=lambda name: (-report.attacks[name].tpr_at_fpr[fpr].value, name))
@@ -139,9 +140,9 @@ def plain(report: AuditReport) -> str:
         r = report.attacks[name]
         rows.append([name, shown(r.tpr_at_fpr[fpr], fpr), shown(r.auc), "" if r.advantage is None else shown(r.advantage)])
     widths = [max(map(len, column)) for column in zip(*rows)]
-    table = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
-    if "calibration half" in report.threshold_from.values():
-        table.append("(Advantage: one half of the examples chose the threshold, the other half is counted.)")
+    table = [_without_controls("  ".join(map(str.ljust, row, widths)).rstrip()) for row in rows]
+    if CALIBRATION_HALF in report.threshold_from.values():
+        table.append(_wrapped("(Advantage: one half of the examples chose the threshold, the other half is counted.)"))
     controls = (f"{c.name} {shown(c.auc.value)} {'passed' if c.passed else 'FAILED'}" for c in report.controls)
     bound = f" ≥ {report.epsilon:.2f} ({report.epsilon_attack}, δ = {report.delta:g}; {report.epsilon_method})."
     above = (report.verdict, *(f"WARNING: {warning}" for warning in report.warnings), _size(report))
@@ -150,7 +151,7 @@ def plain(report: AuditReport) -> str:
         f"Controls (AUC): {'; '.join(controls)}. {report.assumptions[0]}",
         f"Not run: {', '.join(report.not_run) or 'nothing'}.",
     )
-    return "\n".join([*map(_wrapped, above), "", *map(_without_controls, table), "", *map(_wrapped, below)])
+    return "\n".join([*map(_wrapped, above), "", *table, "", *map(_wrapped, below)])
 
 
 def _wrapped(text: str) -> str:

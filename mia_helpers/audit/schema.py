@@ -7,7 +7,7 @@ SCHEMA_VERSION = 1
 EVIDENCE, NO_EVIDENCE, NOT_COMPARABLE = "evidence", "no evidence", "not comparable"
 INDEPENDENT = "exact binomial limits, which assume that each answer does not depend on who else was a member"
 ONE_RUN = "one training run, each membership a fair coin (Steinke et al. 2023, arXiv 2305.08846)"
-THRESHOLDS = ("a reference model", "calibration half", "log-odds 0")
+THRESHOLDS = REFERENCE_MODEL, CALIBRATION_HALF, FIXED = ("a reference model", "calibration half", "log-odds 0")
 
 
 def _object(additional: dict | bool = False, optional: tuple[str, ...] = (), **properties: dict) -> dict:

@@ -3,6 +3,7 @@
 import base64
 import html
 import os
+import re
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from IPython.core.pylabtools import print_figure
 from IPython.display import display
 from IPython.utils.capture import capture_output
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 
 ASSETS = files("mia_helpers").joinpath("assets")
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -123,6 +126,7 @@ class Drawing(anywidget.AnyWidget):
         self, draw: Callable[..., object], sliders: dict[str, dict[str, Any]] | None = None, start: Sequence | None = None
     ) -> None:
         self._draw, self._values = draw, [list(values.values()) for values in (sliders or {}).values()]
+        self._places: dict[tuple, list[Bbox]] = {}  # of the axes in figures that have been laid out
         places = [values.index(value) for values, value in zip(self._values, start or ())]
         super().__init__(
             names=list(sliders or ()),
@@ -142,7 +146,7 @@ class Drawing(anywidget.AnyWidget):
             with capture_output() as captured:
                 self._draw(*values)
                 figures = [plt.figure(number) for number in sorted(set(plt.get_fignums()) - before or before)]
-                drawn = [(png, described(figure)) for figure in figures if (png := _png(figure)) is not None]
+                drawn = [(png, described(figure)) for figure in figures if (png := self._png(figure)) is not None]
         finally:
             for number in set(plt.get_fignums()) - before:
                 plt.close(number)
@@ -170,15 +174,35 @@ class Drawing(anywidget.AnyWidget):
                 self.set_trait(name, value)
             self.drawn += 1
 
+    def _png(self, figure: Figure) -> bytes | None:
+        """The figure as a PNG; one that is laid out needs no cropping, for which it would be drawn a second time.
+
+        Laying out costs as much as drawing: the axes stay where they were, as long as they need the same room.
+        """
+        if figure.get_layout_engine() is None:
+            return print_figure(figure, bbox_inches="tight")
+        room = _room(figure)
+        if room in self._places:
+            figure.set_layout_engine("none")
+            for ax, place in zip(figure.axes, self._places[room]):
+                ax.set_position(place, which="original")
+        png = print_figure(figure, bbox_inches=None)
+        self._places[room] = [ax.get_position(original=True) for ax in figure.axes]
+        return png
+
     def show(self) -> None:
         """Display it; where there are no widgets, a line of text, which is not kept in the course's notebooks."""
         over = " and ".join(self.names)
         _display(self, {"text/plain": f"(A slider over {over}. It needs JupyterLab and a running kernel.)"})
 
 
-def _png(figure: Figure) -> bytes | None:
-    """The figure as a PNG; one that has been laid out needs no cropping, for which it would be drawn a second time."""
-    return print_figure(figure, bbox_inches=None if figure.get_layout_engine() else "tight")
+def _room(figure: Figure) -> tuple:
+    """What the places of a figure's axes depend on: its size and all that is written on it, whichever digits these are."""
+    for ax in figure.axes:
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.get_ticklabels()  # they are written now
+    texts = (text.get_text() for text in figure.findobj(Text) if text.get_visible())
+    return (*figure.get_size_inches(), len(figure.axes), *(re.sub(r"\d", "0", text) for text in texts))
 
 
 def described(figure: Figure) -> str:
