@@ -580,8 +580,7 @@ def test_07_the_summary_has_each_defences_own_figures_and_masks_their_own_cost()
         return f"about {x[0]:.6f}"
 
     verdicts = {
-        name: SimpleNamespace(accuracy=rng.random(200), auc=draws(), tpr=draws(), strongest=best)
-        for name, best in names_.items()
+        name: SimpleNamespace(accuracy=rng.random(200), auc=draws(), strongest=best) for name, best in names_.items()
     }
     leaks = {name: v.auc[v.strongest] for name, v in verdicts.items()}
     groups, under_it = ({name: rng.random(200) for name in verdicts} for _ in range(2))
@@ -591,7 +590,7 @@ def test_07_the_summary_has_each_defences_own_figures_and_masks_their_own_cost()
     table = names["table"]
     for name, v in verdicts.items():  # the first of the draws is the value itself
         row, best = table.loc[name], v.strongest
-        assert row["strongest attack"] == best and row["TPR at 1 % FPR"] == v.tpr[best][0]
+        assert row["strongest attack"] == best and row["own exposed"] == under_it[name][0]
         assert row["accuracy"] == v.accuracy[0] and row["its AUC"] == v.auc[best][0]
         lead = (v.auc[best][0] - 0.5) / (verdicts["none"].auc["loss threshold"][0] - 0.5)
         assert row["lead left"] == f"{lead:.0%}"

@@ -205,6 +205,44 @@ def has_outputs(notebook, path):
     )
 
 
+def said_in(source: str) -> list[str]:
+    """What a cell prints, asks, reveals or checks in so many words: the literal pieces of its messages, in order.
+
+    What stands in functions and under conditions is left out: it need not have been said.
+    """
+    found, waiting = [], list(ast.parse(source).body)
+    while waiting:
+        node = waiting.pop(0)
+        if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Lambda | ast.If | ast.IfExp):
+            continue
+        waiting += ast.iter_child_nodes(node)
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            if called == "print" or called.startswith("checks."):
+                arguments = node.args
+            elif called in ("predictions.predict", "predictions.rank", "predictions.reveal"):
+                arguments = node.args[1:]
+            else:
+                continue
+            for argument in arguments:
+                pieces = argument.elts if isinstance(argument, ast.List | ast.Tuple) else [argument]
+                pieces = [part for piece in pieces for part in getattr(piece, "values", [piece])]
+                found += [part.value for part in pieces if isinstance(part, ast.Constant) and isinstance(part.value, str)]
+    return found
+
+
+@rule
+def outputs_are_of_the_code(notebook, path):
+    """Whoever edits what a cell says, and does not run it again, leaves an output of other code."""
+    problems = []
+    for cell in code_cells(notebook):
+        shown = " ".join(output_text(cell).split())
+        said = [] if "solution" in tags(cell) else said_in(cell.source)  # of solutions no output is kept
+        if missing := [piece for piece in said if " ".join(piece.split()) not in shown]:
+            problems.append(f"{label(cell)}: does not show {missing[0]!r}; refresh the notebook")
+    return problems
+
+
 @rule
 def figures_can_be_heard(notebook, path):
     """A text for each figure in the cell's metadata (`alt`), and on the figure itself; it says more than a title."""
@@ -638,6 +676,10 @@ BAD: list[tuple[Rule, Callable[[NotebookNode], object]]] = [
             metadata={"alt": ["A plot."]},
         ),
     ),
+    (outputs_are_of_the_code, replace(CHECK, "as it was", "as it is")),
+    (outputs_are_of_the_code, add_source(FIGURE, "\nfor n in range(2):\n    print(f'{n} lines', n)")),
+    (outputs_are_of_the_code, add_source(FIGURE, "\npredictions.predict('07.x', 'How many?', ('one', 'two'))")),
+    (outputs_are_of_the_code, add_source(FIGURE, "\npredictions.reveal('07.x', 'one', 'Count them.')")),
     (opening_is_complete, replace(0, "# A title", "A title")),
     (opening_is_complete, replace(0, "You will be able to", "You will")),
     (opening_is_complete, replace(0, "Needs", "Wants")),
