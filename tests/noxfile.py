@@ -72,7 +72,8 @@ def suite(session: nox.Session, *how: str, name: str = "", ignore_interrupts: bo
 
 def note(session: nox.Session, name: str, verdict: str) -> None:
     """Add a line to the record."""
-    listed = json.loads(session.run("uv", "pip", "list", "--format", "json", silent=True, external=True))
+    said = session.run("uv", "pip", "list", "--format", "json", silent=True, external=True)
+    listed = json.loads(said.strip().splitlines()[-1])  # above it may stand where that is
     versions = {package["name"]: package["version"] for package in listed}
     commit = session.run("git", "-C", str(ROOT), "rev-parse", "--short", "HEAD", silent=True, external=True).strip()
     python = session.run("python", "-c", "import platform; print(platform.python_version())", silent=True).strip()

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import mypy.api
@@ -10,6 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 
+@pytest.mark.skipif(version("numpy").startswith("2.0."), reason="the lowest versions say less about their types")
 def test_mypy_finds_nothing(tmp_path):
     found, trouble, code = mypy.api.run(
         ["--config-file", str(ROOT / "pyproject.toml"), "--cache-dir", str(tmp_path), str(ROOT / "mia_helpers")]
