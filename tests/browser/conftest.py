@@ -174,6 +174,8 @@ def lab(tmp_path_factory):
     given["MIA_CACHE_DIR"] = os.environ.get("MIA_CACHE_DIR") or str(home / "cache")
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ServerApp.ip=127.0.0.1", "--ServerApp.allow_root=True"]
     command += [f"--ServerApp.root_dir={folder}", "--LabApp.extension_manager=readonly"]
+    # Two servers that start at once would both find the default port free, and one of them would stop.
+    command += [f"--ServerApp.port={20_000 + secrets.randbelow(10_000)}"]
     with (home / "log").open("w") as log:
         server = subprocess.Popen(command, cwd=folder, env=given, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
     try:
