@@ -17,6 +17,7 @@ from ipywidgets.widgets.widget import _instances
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from mia_helpers import plots
 from mia_helpers.course import checks, widgets
@@ -360,9 +361,13 @@ def test_start_must_lie_on_the_slider(shown, start):
 
 def test_axes_stay_where_they_are_as_long_as_what_is_written_needs_no_other_room(shown, monkeypatch):
     laid_out = []
-    engine = plt.Figure(layout="constrained").get_layout_engine().__class__
-    execute = engine.execute
-    monkeypatch.setattr(engine, "execute", lambda self, figure: (laid_out.append(figure), execute(self, figure))[1])
+    execute = ConstrainedLayoutEngine.execute
+
+    def counted(self, figure):
+        laid_out.append(figure)
+        return execute(self, figure)
+
+    monkeypatch.setattr(ConstrainedLayoutEngine, "execute", counted)
 
     def draw(place):
         figure, (left, right) = plt.subplots(1, 2, figsize=(5, 2), layout="constrained")
