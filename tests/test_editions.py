@@ -197,7 +197,7 @@ def test_what_follows_a_question_is_not_on_the_same_slide(made):
     for notebook in notebooks(made / "slides").values():
         visible = [cell for cell in notebook.cells if cell.metadata.slideshow.slide_type not in ("skip", "notes")]
         for cell, after in zip(visible, visible[1:]):
-            if cell.source.startswith(("predictions.predict(", "predictions.rank(")):
+            if cell.source.startswith(("predictions.predict(", "predictions.rank(", "predictions.tick(")):
                 questions += 1
                 assert after.metadata.slideshow.slide_type in ("slide", "subslide", "fragment"), after.source[:60]
     assert questions > 50

@@ -448,7 +448,12 @@ WRONG = [
     (defences.exercise_5_3, lambda: {"wrong_labels": 0.5}, "wrong_labels changes whom it is about"),
     (defences.exercise_5_3, lambda: {"n_members": 2000, "epochs": 5}, "the same 500 members"),
     (defences.exercise_5_3, lambda: {"epochs": 1}, ": too often wrong"),
-    (defences.exercise_5_3, lambda: {"epochs": 30, "patience": None}, ": it still leaks, wanted are 0.56 or less"),
+    (defences.exercise_5_3, lambda: {"dropout": 0.5}, ": it still leaks, wanted are 0.5.. or less, a hundredth below"),
+    (
+        defences.exercise_5_3,
+        lambda: {"epochs": 30, "patience": None},
+        ": it still leaks, wanted are 0.5.. or less, a hundredth below",
+    ),
     (many_shadows.exercise_6_1, two_sided, "this is two-sided"),
     (many_shadows.exercise_6_1, lambda t, phi, inside: -two_sided(t, phi, inside), "high for ordinary answers"),
     (many_shadows.exercise_6_1, lambda t, phi, inside: offline(t, phi, ~inside), "the in-shadows, which the offline attack"),
@@ -625,10 +630,13 @@ WRONG = [
         lambda case: figures(case, ["clinic", "order"]),
         "2 of 5 slips are left: .*clinic.*orders",
     ),
-    (audit_your_model.exercise_10_4, [True] * 8, "all eight the same"),
-    (audit_your_model.exercise_10_4, [False] * 7, "7 verdicts; want 8"),
-    (audit_your_model.exercise_10_4, [True, None] * 4, "no verdict yet on 2, 4, 6, 8"),
-    (audit_your_model.exercise_10_4, [True, True] + [False] * 6, "5 of 8 are right. Number 1: .* 1 more are for you"),
+    (audit_your_model.exercise_10_4, list("12345678"), "all eight the same, True"),
+    (audit_your_model.exercise_10_4, [], "all eight the same, False"),
+    (audit_your_model.exercise_10_4, ["2", "9"], "the reports that you sign, .* got '9'"),
+    (audit_your_model.exercise_10_4, "26", "the reports that you sign, .* got '26'"),
+    (audit_your_model.exercise_10_4, [True, False, True], "the reports that you sign, .* got True"),
+    (audit_your_model.exercise_10_4, ["1", "2"], "5 of 8 are right. Number 1: .* 1 more are for you"),
+    (audit_your_model.exercise_10_4, [1, 2], "5 of 8 are right"),
 ]
 
 

@@ -41,8 +41,9 @@ def stall():
 def parts(widget):
     _, rows = widget.children  # below the question
     boxes = {box.description: box for box in rows.children if isinstance(box, ipywidgets.Checkbox)}
-    (button,) = (child for child in rows.children if isinstance(child, ipywidgets.Button))
-    return boxes, button, rows.children[-1]
+    *_, row, status = rows.children
+    (button,) = row.children
+    return boxes, button, status
 
 
 def test_nothing_is_kept_before_it_is_paid_for_and_nothing_dearer_than_the_purse(shown):

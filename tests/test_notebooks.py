@@ -220,7 +220,7 @@ def said_in(source: str) -> list[str]:
             called = ast.unparse(node.func)
             if called == "print" or called.startswith("checks."):
                 arguments = node.args
-            elif called in ("predictions.predict", "predictions.rank", "predictions.reveal"):
+            elif called in ("predictions.predict", "predictions.rank", "predictions.tick", "predictions.reveal"):
                 arguments = node.args[1:]
             else:
                 continue

@@ -90,9 +90,30 @@ def test_without_widgets_the_answer_is_an_argument(shown):
 
 @pytest.mark.parametrize("options", [("one",), ("a", "a"), "ab"])
 def test_a_question_without_a_choice_is_refused(options):
-    for ask in (predictions.predict, predictions.rank):
+    for ask in (predictions.predict, predictions.rank, predictions.tick):
         with pytest.raises(ValueError, match="two or more different options"):
             ask("a", "Which?", options)
+
+
+def test_ticks_are_kept_when_they_are_signed_and_only_then(shown):
+    predictions.tick("10.first", "Which?", ("1", "2", "3"), before=["3"])
+    widget = shown[-1][0]
+    boxes = {box.description: box for box in all_of(widget, ipywidgets.Checkbox)}
+    assert [box.value for box in boxes.values()] == [False, False, True]
+    boxes["1"].value, boxes["3"].value = True, False
+    assert predictions.recall("10.first") is None and "1 ticked" in all_of(widget, ipywidgets.HTML)[-1].value
+    button(widget, "sign").click()
+    assert predictions.recall("10.first") == ["1"] and "Signed: 1." in all_of(widget, ipywidgets.HTML)[-1].value
+    boxes["1"].value = False
+    button(widget, "sign").click()
+    assert predictions.recall("10.first") == [] and "Signed: nothing." in all_of(widget, ipywidgets.HTML)[-1].value
+    predictions.tick("10.first", "Which?", ("1", "2", "3"), before=["3"])  # nothing was signed, and that is an answer
+    assert not any(box.value for box in all_of(shown[-1][0], ipywidgets.Checkbox))
+    predictions.tick("10.first", "Which?", ("a", "b"), answer=["b"])
+    predictions.tick("10.first", "Which?", ("1", "2", "3"), before=["3"])  # answers to another question do not count
+    assert [box.value for box in all_of(shown[-1][0], ipywidgets.Checkbox)] == [False, False, True]
+    with pytest.raises(ValueError, match="'c' is none of the options: a, b"):
+        predictions.tick("10.first", "Which?", ("a", "b"), answer=["c"])
 
 
 def test_a_ranking_is_taken_up_with_the_places_that_it_gave(shown, capsys):

@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from itertools import combinations, pairwise
 from typing import Any
 
-import ipywidgets
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
 from mia_helpers.course.ledger import AUC, CHANCE, TPR
-from mia_helpers.course.predictions import keep, recall, show_question, spoken
+from mia_helpers.course.predictions import checklist, keep, recall
 from mia_helpers.plots import MEMBER, NEUTRAL, chance_line
 
 PURSE = 10
@@ -38,33 +37,19 @@ def buy(
     if answer is not None:
         _check(answer, prices, purse)
         keep(name, list(answer))
-    before = bought(name, prices, purse) or ()
-    boxes = {
-        good: ipywidgets.Checkbox(good in before, description=f"{good} ({price})", indent=False)
-        for good, price in prices.items()
-    }
-    status, pay = ipywidgets.HTML(), ipywidgets.Button(description="buy", layout={"width": "auto"})
 
-    def ticked() -> list[str]:
-        return [good for good, box in boxes.items() if box.value]
+    def left(goods: Collection[str]) -> int:
+        return purse - sum(prices[good] for good in goods)
 
-    def update(_: object = None, said: str = "") -> None:
-        goods = ticked()
-        left = purse - sum(prices[good] for good in goods)
-        for good, box in boxes.items():
-            box.disabled = not box.value and prices[good] > left
-        status.value = spoken(f"{said}{left} of {purse} coins left. {tell(goods) if tell else ''}")
-
-    def act(_: object) -> None:
-        keep(name, ticked())
-        update(said=f"Bought: {', '.join(ticked()) or 'nothing'}. ")
-
-    for box in boxes.values():
-        box.observe(update, names="value")
-    pay.on_click(act)
-    update()
-    lines = [f"□ {box.description}" for box in boxes.values()]
-    show_question(f"{question} ({purse} coins)", ipywidgets.VBox([*boxes.values(), pay, status]), lines)
+    checklist(
+        name,
+        f"{question} ({purse} coins)",
+        {good: f"{good} ({price})" for good, price in prices.items()},
+        bought(name, prices, purse) or (),
+        verb=("buy", "Bought"),
+        status=lambda goods: f"{left(goods)} of {purse} coins left. {tell(goods) if tell else ''}",
+        closed=lambda goods, good: prices[good] > left(goods),
+    )
 
 
 def bought(name: str, prices: Mapping[str, int], purse: int = PURSE) -> list[str] | None:

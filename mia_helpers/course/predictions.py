@@ -9,7 +9,7 @@ import contextlib
 import html
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import combinations
 
 import ipywidgets
@@ -96,6 +96,70 @@ def rank(name: str, question: str, items: Sequence[str], *, answer: Sequence[str
     show_question(question, rows, [f"□ {item}" for item in items])
 
 
+def tick(
+    name: str, question: str, options: Sequence[str], *, before: Collection[str] = (), answer: Sequence[str] | None = None
+) -> None:
+    """Have the reader tick any of `options`, and sign; what was signed last is kept under `name`, a list.
+
+    Args:
+        before: what is ticked as long as nothing has been signed. answer: signs at once, where there are no widgets.
+
+    Raises:
+        ValueError: fewer than two options, the same one twice, or an `answer` with others than these.
+    """
+    _check(options, answer or [])
+    if answer is not None:
+        keep(name, list(answer))
+    kept = recall(name)
+    start = kept if isinstance(kept, list) and set(kept) <= set(options) else before
+    checklist(name, question, {option: option for option in options}, start, across=True)
+
+
+def checklist(
+    name: str,
+    question: str,
+    labels: Mapping[str, str],
+    ticked: Collection[str],
+    *,
+    verb: tuple[str, str] = ("sign", "Signed"),
+    status: Callable[[list[str]], str] = lambda chosen: f"{len(chosen)} ticked.",
+    closed: Callable[[list[str], str], bool] = lambda chosen, option: False,
+    across: bool = False,
+) -> None:
+    """Boxes to tick and a button; what is ticked when it is clicked is kept under `name`.
+
+    Args:
+        labels: option -> what stands beside its box. ticked: the options ticked at first.
+        verb: on the button, and what it has done. status: what to say of the options that are ticked, at each tick.
+        closed: whether, with these ticked, an option cannot be ticked. across: in rows instead of one below the other.
+    """
+    layout = {"width": "auto", "margin": "2px 1.5em 2px 2px"}
+    boxes = {
+        option: ipywidgets.Checkbox(option in ticked, description=label, indent=False, layout=layout)
+        for option, label in labels.items()
+    }
+    said, act = ipywidgets.HTML(), ipywidgets.Button(description=verb[0], layout={"width": "auto"})
+
+    def chosen() -> list[str]:
+        return [option for option, box in boxes.items() if box.value]
+
+    def update(_: object = None, start: str = "") -> None:
+        for option, box in boxes.items():
+            box.disabled = not box.value and closed(chosen(), option)
+        said.value = spoken(f"{start}{status(chosen())}")
+
+    def done(_: object) -> None:
+        keep(name, chosen())
+        update(start=f"{verb[1]}: {', '.join(chosen()) or 'nothing'}. ")
+
+    for box in boxes.values():
+        box.observe(update, names="value")
+    act.on_click(done)
+    update()
+    rows = [_wrapping(list(boxes.values()))] if across else list(boxes.values())
+    show_question(question, ipywidgets.VBox([*rows, _wrapping([act]), said]), [f"□ {label}" for label in labels.values()])
+
+
 def reveal_ranking(name: str, found: Mapping[str, Estimate]) -> None:
     """Take up the ranking `name`: print what was `found`, largest first, and beside it the place that the reader gave it.
 
@@ -120,7 +184,7 @@ def reveal_ranking(name: str, found: Mapping[str, Estimate]) -> None:
 
 
 def recall(name: str) -> str | list[str] | None:
-    """What was answered under `name`: an option, a signed ranking (best first), or None."""
+    """What was answered under `name`: an option, what was ticked, a signed ranking (best first), or None."""
     return _read().get(name)
 
 

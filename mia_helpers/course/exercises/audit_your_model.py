@@ -94,13 +94,33 @@ def exercise_10_3(my_audit: Callable[[Case], tuple[float, float | None]]) -> Non
     )
 
 
-def exercise_10_4(signed: Sequence[bool | None]) -> None:
-    """Which of `set_ups.REPORTS` can be signed: True or False for each, in their order."""
+def exercise_10_4(signed: Sequence[str] | None, first_thoughts: Sequence[str] | None = None) -> None:
+    """Which of `set_ups.REPORTS` can be signed, by number ("1" is the first); and which were signed at first, if any."""
+    at_first = ""
+    if first_thoughts is not None:
+        right = sum(said == report.holds for said, report in zip(_by_number(first_thoughts), set_ups.REPORTS))
+        at_first = f" (first thoughts: {right} of 8)"
     exercise(
         "10.4",
-        lambda: _judged(signed, set_ups.REPORTS, "eight"),
-        "all eight: a report that can be signed says who was compared, how often one tried, and what was not looked at",
+        lambda: _signatures(signed, at_first),
+        f"all eight{at_first}: a report that can be signed says who was compared, how often one tried, and what was not "
+        "looked at",
     )
+
+
+def _signatures(signed: Sequence[str] | None, at_first: str) -> str | None:
+    if signed is None:
+        return NOT_ATTEMPTED
+    numbers = {str(number) for number in range(1, len(set_ups.REPORTS) + 1)}
+    odd = [signed] if isinstance(signed, str) else [number for number in signed if str(number) not in numbers]
+    if odd:
+        return f'want the numbers of the reports that you sign, as ["1", "2"], got {odd[0]!r}'
+    problem = _judged(_by_number(signed), set_ups.REPORTS, "eight")
+    return problem and f"{problem}{at_first}"
+
+
+def _by_number(signed: Sequence[str]) -> list[bool]:
+    return [str(number) in map(str, signed) for number in range(1, len(set_ups.REPORTS) + 1)]
 
 
 def exercise_10_5(verdicts: Sequence[bool | None]) -> None:
