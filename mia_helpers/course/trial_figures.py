@@ -13,7 +13,6 @@ OFFSETS = {  # of the labels, in points
     "none": (-60, 6),
     "dropout": (9, 4),
     "label smoothing": (-8, 4),
-    "clipping only": (-7, 6),
     "labels only": (38, 4),
     "rounded confidences": (36, -16),
     "early stopping": (38, 10),
