@@ -78,6 +78,8 @@ def faults_of_access():
         no_browser('needs axe-core: pip install -e ".[browser]"')
 
     def find(tab, *selectors: str) -> list[str]:
+        # What a style sheet is still changing, as from a light page to a dark one, is judged by how it ends.
+        tab.evaluate("document.getAnimations().forEach(a => a instanceof CSSTransition && a.finish())")
         tab.evaluate(AXE_FILE_PATH.read_text("utf-8"))
         found = tab.evaluate("selectors => axe.run({include: selectors.map(selector => [selector])})", list(selectors))
         assert found["passes"], "nothing was looked at"

@@ -318,6 +318,15 @@ def test_axe_finds_nothing_grave(open_page, served, faults_of_access, name, sche
     assert faults_of_access(tab, "html") == []
 
 
+@pytest.mark.parametrize(("start", "end", "faults"), [("#ccc", "black", 0), ("black", "#ccc", 1)])
+def test_a_colour_on_its_way_is_judged_by_where_it_ends(open_page, faults_of_access, start, end, faults):
+    tab, _ = open_page("about:blank")
+    tab.set_content(f"<html lang='en'><p style='background: white; color: {start}; transition: color 9999s'>Search</p>")
+    tab.evaluate(f"p = document.querySelector('p'); getComputedStyle(p).color; p.style.color = '{end}'")
+    assert len(tab.evaluate("document.getAnimations()")) == 1
+    assert len([fault for fault in faults_of_access(tab, "p") if "color-contrast" in fault]) == faults
+
+
 @pytest.mark.parametrize("width", [1280, 390])
 def test_a_search_for_rmia_finds_its_notebook(open_page, served, width):
     tab, complaints = open_page(served, width=width)
