@@ -96,31 +96,31 @@ def exercise_10_3(my_audit: Callable[[Case], tuple[float, float | None]]) -> Non
 
 def exercise_10_4(signed: Sequence[str] | None, first_thoughts: Sequence[str] | None = None) -> None:
     """Which of `set_ups.REPORTS` can be signed, by number ("1" is the first); and which were signed at first, if any."""
+    numbers = [str(number) for number, _ in enumerate(set_ups.REPORTS, start=1)]
+
+    def verdicts(chosen: Sequence[str]) -> list[bool]:
+        return [number in map(str, chosen) for number in numbers]
+
     at_first = ""
     if first_thoughts is not None:
-        right = sum(said == report.holds for said, report in zip(_by_number(first_thoughts), set_ups.REPORTS))
-        at_first = f" (first thoughts: {right} of 8)"
+        right = sum(said == report.holds for said, report in zip(verdicts(first_thoughts), set_ups.REPORTS))
+        at_first = f" (first thoughts: {right} of {len(numbers)})"
+
+    def check() -> str | None:
+        if signed is None:
+            return NOT_ATTEMPTED
+        odd = [signed] if isinstance(signed, str) else [number for number in signed if str(number) not in numbers]
+        if odd:
+            return f'want the numbers of the reports that you sign, as ["1", "2"], got {odd[0]!r}'
+        problem = _judged(verdicts(signed), set_ups.REPORTS, "eight")
+        return problem and f"{problem}{at_first}"
+
     exercise(
         "10.4",
-        lambda: _signatures(signed, at_first),
+        check,
         f"all eight{at_first}: a report that can be signed says who was compared, how often one tried, and what was not "
         "looked at",
     )
-
-
-def _signatures(signed: Sequence[str] | None, at_first: str) -> str | None:
-    if signed is None:
-        return NOT_ATTEMPTED
-    numbers = {str(number) for number in range(1, len(set_ups.REPORTS) + 1)}
-    odd = [signed] if isinstance(signed, str) else [number for number in signed if str(number) not in numbers]
-    if odd:
-        return f'want the numbers of the reports that you sign, as ["1", "2"], got {odd[0]!r}'
-    problem = _judged(_by_number(signed), set_ups.REPORTS, "eight")
-    return problem and f"{problem}{at_first}"
-
-
-def _by_number(signed: Sequence[str]) -> list[bool]:
-    return [str(number) in map(str, signed) for number in range(1, len(set_ups.REPORTS) + 1)]
 
 
 def exercise_10_5(verdicts: Sequence[bool | None]) -> None:
