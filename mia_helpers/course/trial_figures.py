@@ -44,27 +44,25 @@ def trade_off(picture: Mapping[str, tuple[metrics.Estimate, metrics.Estimate]]) 
     return ax
 
 
-def on_average_and_exposed(rows: Mapping[str, tuple[metrics.Estimate, metrics.Estimate, float]]) -> Axes:
+def on_average_and_exposed(rows: Mapping[str, tuple[metrics.Estimate, metrics.Estimate]]) -> Axes:
     """What an attack has on everybody and on the few most exposed, a row for each defence, the most exposed first.
 
     Args:
-        rows: name -> AUC on average (a ring), AUC on those most exposed without defence (a dot), both with their
-            intervals, and AUC on those most exposed under the defence itself (a cross).
+        rows: name -> AUC on average (a ring) and on those most exposed without defence (a dot), with their intervals.
     """
     ax = plt.subplots(figsize=(7, 0.32 * len(rows) + 1.1), layout="constrained")[1]
     order = sorted(rows, key=lambda name: -rows[name][1].value)
-    labels = "on average", "most exposed", "most exposed under it"
+    labels = "on average", "most exposed"
     for row, name in enumerate(order):
-        average, exposed, under_it = rows[name]
+        average, exposed = rows[name]
         ax.plot([average.value, exposed.value], [row, row], color=plots.NEUTRAL, linewidth=0.6, zorder=0)
         for e, face, colour, what in ((average, "none", plots.NEUTRAL, labels[0]), (exposed, None, plots.MEMBER, labels[1])):
             ax.plot([e.low, e.high], [row, row], color=colour, linewidth=2)
             ax.plot(e.value, row, "o", color=colour, markerfacecolor=face, markersize=7, label="" if row else what)
-        ax.plot(under_it, row, "x", color="black", label="" if row else labels[2])
     plots.chance_line(ax, 0.5)
     ax.set(xlabel="LiRA's AUC", xlim=(0.43, 1.01), ylim=(len(rows) - 0.5, -0.5))
     ax.set_yticks(range(len(rows)), order)
-    ax.figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
+    ax.figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False)
     return ax
 
 
