@@ -586,21 +586,18 @@ def test_07_the_summary_has_each_defences_own_figures_and_masks_their_own_cost()
         name: SimpleNamespace(accuracy=rng.random(200), auc=draws(), strongest=best) for name, best in names_.items()
     }
     leaks = {name: v.auc[v.strongest] for name, v in verdicts.items()}
-    groups = {name: rng.random(200) for name in verdicts}
+    groups, under_it = ({name: rng.random(200) for name in verdicts} for _ in range(2))
     names = {"everyone": verdicts, "base": verdicts["none"], "leaks": leaks, "estimate": estimate}
-    names |= {"groups": groups}
+    names |= {"groups": groups, "under_it": under_it}
     run("07", names, "share = {n: (v.auc")
     table = names["table"]
     for name, v in verdicts.items():  # the first of the draws is the value itself
         row, best = table.loc[name], v.strongest
-        assert row["accuracy"] == v.accuracy[0]
+        assert row["accuracy"] == v.accuracy[0] and row["LiRA, all"] == v.auc["LiRA"][0]
         lead = (v.auc[best][0] - 0.5) / (verdicts["none"].auc["loss threshold"][0] - 0.5)
         assert row["lead left"] == f"{lead:.0%}"
-        assert row["exposed, LiRA"] == groups[name][0]
-    assert table["exposed, LiRA"].is_monotonic_decreasing
-    names["under_it"] = {name: rng.random(200) for name in verdicts}
-    run("07", names, "moved = {n: under_it")
-    assert names["moved"] == {name: names["under_it"][name][0] - groups[name][0] for name in verdicts}
+        assert row["LiRA, these 50"] == groups[name][0] and row["LiRA, its own 50"] == under_it[name][0]
+    assert table["LiRA, these 50"].is_monotonic_decreasing
     drawn = []
     names |= {"trial_figures": SimpleNamespace(on_average_and_exposed=drawn.append)}
     run("07", names, "trial_figures.on_average_and_exposed(")
@@ -636,7 +633,7 @@ def test_07_differences_are_paired_and_say_which_is_taken_from_which():
         one, other = str(row).split(" minus ")
         assert columns["accuracy"] == f"about {verdicts[one].accuracy[0] - verdicts[other].accuracy[0]:.6f}"
         assert columns["its AUC"] == f"about {leaks[one][0] - leaks[other][0]:.6f}"
-        assert columns["LiRA's AUC, exposed"] == f"about {groups[one][0] - groups[other][0]:.6f}"
+        assert columns["LiRA, these 50"] == f"about {groups[one][0] - groups[other][0]:.6f}"
 
 
 def test_07_the_worked_lines_are_about_both_ends_of_the_scores():
