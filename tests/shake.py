@@ -18,11 +18,13 @@ import hashlib
 import importlib.metadata
 import io
 import json
+import multiprocessing
 import os
 import platform
 import statistics
 import sys
 import tempfile
+import threading
 import time
 import tokenize
 from collections import defaultdict
@@ -314,6 +316,12 @@ def _figures(row: dict) -> list[str]:
     return [*shown, "" if row["margin"] is None else f"{row['margin']:.1f}"]
 
 
+def _end_with_parent() -> None:
+    """Let this worker end when its parent does, however that ended: else it would wait for another task for ever."""
+    parent = multiprocessing.parent_process()
+    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+
+
 def shake_all(notebooks: list[Path], n_shakes: int, record_path: Path = RECORD) -> dict:
     """Run everything that is missing, two runs side by side on two cores, and bring the record up to date."""
     for shake in shakes(n_shakes):
@@ -323,7 +331,7 @@ def shake_all(notebooks: list[Path], n_shakes: int, record_path: Path = RECORD) 
     tasks = [(notebook, shake, codes[notebook]) for notebook in notebooks for shake in shakes(n_shakes)]
     results = defaultdict(dict)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with ProcessPoolExecutor(cores) as pool:
+    with ProcessPoolExecutor(cores, initializer=_end_with_parent) as pool:
         running = [pool.submit(run_once, *task) for task in tasks]
         for i, finished in enumerate(as_completed(running), start=1):
             try:

@@ -3,10 +3,14 @@
 import ast
 import json
 import shutil
+import subprocess
+import sys
+import time
 import warnings
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
 import shake
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
@@ -230,6 +234,26 @@ def test_a_killed_kernel_is_a_problem_and_the_other_runs_go_on(folder):
     problems, _ = shake.check(record, [path], 1)
     assert len(problems) == 1 and "DeadKernelError" in problems[0]
     assert record["01_tiny"]["claims"][0]["held"] == 2, "what was claimed before is kept"
+
+
+def test_a_killed_shake_leaves_no_worker_behind(folder):
+    path = tiny(folder, "open('running', 'w').close()\nimport time\ntime.sleep(3600)")
+    code = "import sys, shake; from pathlib import Path; shake.shake_all([Path(sys.argv[1])], 2, Path(sys.argv[2]))"
+    command = [sys.executable, "-c", code, str(path), str(folder / "record.json")]
+    parent = subprocess.Popen(command, cwd=shake.ROOT / "tests", start_new_session=True)
+    try:
+        while not (folder / "running").exists():
+            assert parent.poll() is None
+            time.sleep(0.1)
+        started = psutil.Process(parent.pid).children(recursive=True)
+        assert len(started) >= 2  # workers and their kernels
+    finally:
+        parent.kill()
+        parent.wait()
+    _, alive = psutil.wait_procs(started, timeout=300)
+    for process in alive:
+        process.kill()
+    assert not alive
 
 
 def test_too_few_shakes_and_claims_that_differ_are_problems(folder):
